@@ -63,7 +63,6 @@
 	X(PIPES_REMOVED_OUTBOX, "spreader_pipes_removed_total", "socket=\"outbox\"", "Peers that went away, by socket") \
 	X(PIPES_REMOVED_ACK,  "spreader_pipes_removed_total", "socket=\"ack\"", "Peers that went away, by socket") \
 	X(PIPES_REMOVED_CONTROL, "spreader_pipes_removed_total", "socket=\"control\"", "Peers that went away, by socket") \
-	X(OVERSIZE_MESSAGES,  "spreader_oversize_messages_total", "", "SP messages over --max-message; their senders lost the connection") \
 	X(CONTROL_REQUESTS,   "spreader_control_requests_total", "", "Control requests") \
 	X(CONTROL_ERRORS,     "spreader_control_errors_total", "", "Control requests answered with an error") \
 	X(CHANGES_SUBSCRIBE,  "spreader_subscription_changes_total", "op=\"subscribe\"", "Subscription changes, by operation") \

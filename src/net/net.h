@@ -1,6 +1,6 @@
 /*
- * net - endpoints as the data path sees them, behind one small table of functions, so that a second transport for the
- * same wire protocol can stand beside the first.
+ * net - endpoints as the data path sees them, behind one small table of functions, so that a second
+ * transport for the same wire protocol can stand beside the first.
  *
  * pull  receives: `receives` are in flight at once; each is one writer of one set of rings.
  * push  sends: each dispatcher has a lane of `slots` sends in flight; a full lane is back-pressure.
@@ -18,15 +18,15 @@
 
 #define SPR_URL_MAX 256
 
-typedef struct spr_pull      spr_pull;
-typedef struct spr_push      spr_push;
+typedef struct spr_pull spr_pull;
+typedef struct spr_push spr_push;
 typedef struct spr_push_lane spr_push_lane;
 
 /* A job being built. The builder fills data[0..len). */
 typedef struct spr_out {
 	uint8_t *data;
-	size_t   len;
-	void    *handle; /* the transport's message */
+	size_t len;
+	void *handle; /* the transport's message */
 } spr_out;
 
 typedef struct spr_pipe_events {
@@ -36,22 +36,22 @@ typedef struct spr_pipe_events {
 } spr_pipe_events;
 
 typedef struct spr_pull_config {
-	unsigned        receives;
-	size_t          max_message; /* a longer one costs its sender the connection */
+	unsigned receives;
+	size_t max_message; /* a longer one costs its sender the connection */
 	spr_pipe_events pipes;
 	/*
-	 * [nng-cb, serial per receive] Takes buf over (one reference). True: receive again at once. False: the receive
-	 * is parked until spr_pull_rearm(); between the two, nothing runs for this receive.
+	 * [nng-cb, serial per receive] Takes buf over (one reference). True: receive again at once.
+	 * False: the receive is parked until spr_pull_rearm(); between the two, nothing runs for
+	 * this receive.
 	 */
 	bool (*on_receive)(void *arg, unsigned receive, spr_buf *buf);
-	/* [nng-cb] A message over max_message came in and its sender was cut off. May be NULL. */
-	void (*on_oversize)(void *arg);
 	void *arg;
 } spr_pull_config;
 
 typedef struct spr_push_config {
 	spr_pipe_events pipes;
-	/* [nng-cb] A send ended: SPR_OK = a pipe took it. The slot is free again when this is called. */
+	/* [nng-cb] A send ended: SPR_OK = a pipe took it. The slot is free again when this is
+	 * called. */
 	void (*on_done)(void *arg, void *cookie, size_t len, spr_err result);
 	void *arg;
 } spr_push_config;
@@ -64,10 +64,10 @@ typedef struct spr_transport {
 	/* bound gets the URL really bound (port 0 resolved); SPR_URL_MAX bytes. */
 	spr_err (*pull_listen)(spr_pull *pull, const char *url, char *bound);
 	spr_err (*pull_dial)(spr_pull *pull, const char *url);
-	void (*pull_start)(spr_pull *pull);                    /* posts every receive */
-	void (*pull_rearm)(spr_pull *pull, unsigned receive);  /* [any] once per parked receive */
-	void (*pull_stop)(spr_pull *pull);                     /* when it returns no callback runs or will */
-	void (*pull_close)(spr_pull *pull);                    /* after stop; NULL is fine */
+	void (*pull_start)(spr_pull *pull);                   /* posts every receive */
+	void (*pull_rearm)(spr_pull *pull, unsigned receive); /* [any] once per parked receive */
+	void (*pull_stop)(spr_pull *pull);  /* when it returns no callback runs or will */
+	void (*pull_close)(spr_pull *pull); /* after stop; NULL is fine */
 
 	spr_err (*push_open)(spr_push **out, const spr_push_config *config);
 	spr_err (*push_listen)(spr_push *push, const char *url, char *bound);
@@ -77,7 +77,8 @@ typedef struct spr_transport {
 	spr_err (*out_alloc)(spr_out *out, size_t len);
 	/* [any] Frees a job that was not sent. */
 	void (*out_free)(spr_out *out);
-	/* [lane owner] Posts the job: SPR_OK moves it out and on_done will be called once; SPR_E_FULL: no free slot. */
+	/* [lane owner] Posts the job: SPR_OK moves it out and on_done will be called once;
+	 * SPR_E_FULL: no free slot. */
 	spr_err (*lane_send)(spr_push_lane *lane, spr_out *out, void *cookie);
 	/* [lane owner] Free slots, at least. */
 	unsigned (*lane_room)(spr_push_lane *lane);
@@ -85,7 +86,8 @@ typedef struct spr_transport {
 	void (*lane_abort)(spr_push_lane *lane);
 	/* [any] Sends that have not ended. */
 	unsigned (*lane_busy)(spr_push_lane *lane);
-	/* [main] Waits until every live pipe has written what it took, or deadline_ns; true when flushed. */
+	/* [main] Waits until every live pipe has written what it took, or deadline_ns; true when
+	 * flushed. */
 	bool (*push_flush)(spr_push *push, uint64_t deadline_ns);
 	/* [main] No lane may be in use any more and no send in flight. NULL is fine. */
 	void (*push_close)(spr_push *push);

@@ -1,5 +1,6 @@
 /*
- * req - asks a REP peer: `window` requests in flight at once on one REQ socket. Used for answers to upstream.
+ * req - asks a REP peer: `window` requests in flight at once on one REQ socket. Used for answers to
+ * upstream.
  *
  * Writer      the ledger: spr_req_send()
  * Reader      on_reply runs on the transport's threads, once per request
@@ -16,11 +17,12 @@
 typedef struct spr_req spr_req;
 
 typedef struct spr_req_config {
-	unsigned        window;
-	unsigned        timeout_ms; /* from send to reply, per half */
-	size_t          max_reply;
+	unsigned window;
+	unsigned timeout_ms; /* from send to reply, per half */
+	size_t max_reply;
 	spr_pipe_events pipes;
-	/* [nng-cb] SPR_OK with the reply, or SPR_E_TIMEOUT, SPR_E_CLOSED, SPR_E_CANCELLED, SPR_E_NOMEM without. */
+	/* [nng-cb] SPR_OK with the reply, or SPR_E_TIMEOUT, SPR_E_CLOSED, SPR_E_CANCELLED,
+	 * SPR_E_NOMEM without. */
 	void (*on_reply)(void *arg, unsigned slot, spr_err result, const uint8_t *data, size_t len);
 	void *arg;
 } spr_req_config;

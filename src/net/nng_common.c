@@ -1,0 +1,156 @@
+/*
+ * nng_common - error translation, endpoint set-up and pipe events for the nng endpoints.
+ *
+ * Endpoints are always created, configured, then started: options set later do not reach
+ * connections that exist.
+ */
+#include "net/nng_common.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <nng/supplemental/util/platform.h>
+
+#include "base/log.h"
+
+#define RECONNECT_MIN_MS 20
+#define RECONNECT_MAX_MS 2000
+#define SETTLE_MS        20
+
+const char *
+spr_net_version(void)
+{
+	return (nng_version());
+}
+
+unsigned
+spr_net_threads(void)
+{
+	/* nng sizes its callback pool by the machine, not by affinity: two a processor, 16 at most
+	 */
+	long n = sysconf(_SC_NPROCESSORS_ONLN) * 2;
+
+	return (n > 16 ? 16 : n < 2 ? 2 : (unsigned)n);
+}
+
+spr_err
+spr_err_from_nng(int rv)
+{
+	switch (rv) {
+	case 0:
+		return (SPR_OK);
+	case NNG_ENOMEM:
+		return (SPR_E_NOMEM);
+	case NNG_ETIMEDOUT:
+	case NNG_EAGAIN:
+		return (SPR_E_TIMEOUT);
+	case NNG_ECANCELED:
+		return (SPR_E_CANCELLED);
+	case NNG_ECLOSED:
+	case NNG_ECONNRESET:
+	case NNG_ECONNSHUT:
+	case NNG_ECONNABORTED:
+		return (SPR_E_CLOSED);
+	case NNG_EADDRINUSE:
+	case NNG_EADDRINVAL:
+	case NNG_ECONNREFUSED:
+	case NNG_EUNREACHABLE:
+	case NNG_EPERM:
+		return (SPR_E_ADDRESS);
+	case NNG_EMSGSIZE:
+		return (SPR_E_TOO_LARGE);
+	case NNG_EINVAL:
+		return (SPR_E_INVALID);
+	case NNG_ENOTSUP:
+		return (SPR_E_UNSUPPORTED);
+	default:
+		return (SPR_E_SYSTEM);
+	}
+}
+
+static void
+on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
+{
+	spr_pipe_events *pipes = arg;
+
+	(void)pipe;
+	if (pipes->on_pipe != NULL)
+		pipes->on_pipe(pipes->arg, event == NNG_PIPE_EV_ADD_POST ? 1 : -1);
+}
+
+spr_err
+spr_nng_socket_setup(nng_socket socket, size_t max_message, spr_pipe_events *pipes)
+{
+	int rv;
+
+	if ((rv = nng_socket_set_size(socket, NNG_OPT_RECVMAXSZ, max_message)) != 0 ||
+	    (rv = nng_socket_set_ms(socket, NNG_OPT_RECONNMINT, RECONNECT_MIN_MS)) != 0 ||
+	    (rv = nng_socket_set_ms(socket, NNG_OPT_RECONNMAXT, RECONNECT_MAX_MS)) != 0 ||
+	    (rv = nng_pipe_notify(socket, NNG_PIPE_EV_ADD_POST, on_pipe, pipes)) != 0 ||
+	    (rv = nng_pipe_notify(socket, NNG_PIPE_EV_REM_POST, on_pipe, pipes)) != 0)
+		return (spr_fail(spr_err_from_nng(rv), "set up socket: %s", nng_strerror(rv)));
+	return (SPR_OK);
+}
+
+/* Writes the URL with the port that was really bound. Only tcp has ports to resolve in this library
+ * version. */
+static void
+resolve_bound(nng_listener listener, const char *url, char *bound)
+{
+	int port = 0;
+	const char *colon = strrchr(url, ':');
+	const char *path = colon != NULL ? strchr(colon, '/') : NULL;
+
+	if (strncmp(url, "tcp", 3) == 0 && colon != NULL && strncmp(colon, "://", 3) != 0 &&
+	    nng_listener_get_int(listener, NNG_OPT_TCP_BOUND_PORT, &port) == 0)
+		snprintf(bound, SPR_URL_MAX, "%.*s:%d%s", (int)(colon - url), url, port,
+			 path != NULL ? path : "");
+	else
+		snprintf(bound, SPR_URL_MAX, "%s", url);
+}
+
+spr_err
+spr_nng_listen(nng_socket socket, const char *url, char *bound)
+{
+	nng_listener listener;
+	int rv;
+
+	if ((rv = nng_listener_create(&listener, socket, url)) != 0)
+		return (spr_fail(SPR_E_ADDRESS, "listen on %s: %s; check the URL", url,
+				 nng_strerror(rv)));
+	/* half-open peers are found by the kernel; schemes without tcp refuse the option, which is
+	 * fine */
+	(void)nng_listener_set_bool(listener, NNG_OPT_TCP_KEEPALIVE, true);
+	if ((rv = nng_listener_start(listener, 0)) != 0) {
+		nng_listener_close(listener);
+		return (spr_fail(SPR_E_ADDRESS, "listen on %s: %s; is another process using it?",
+				 url, nng_strerror(rv)));
+	}
+	resolve_bound(listener, url, bound);
+	return (SPR_OK);
+}
+
+spr_err
+spr_nng_dial(nng_socket socket, const char *url)
+{
+	nng_dialer dialer;
+	int rv;
+
+	if ((rv = nng_dialer_create(&dialer, socket, url)) != 0)
+		return (
+		    spr_fail(SPR_E_ADDRESS, "dial %s: %s; check the URL", url, nng_strerror(rv)));
+	(void)nng_dialer_set_bool(dialer, NNG_OPT_TCP_KEEPALIVE, true);
+	if ((rv = nng_dialer_start(dialer, NNG_FLAG_NONBLOCK)) != 0) {
+		nng_dialer_close(dialer);
+		return (spr_fail(SPR_E_ADDRESS, "dial %s: %s", url, nng_strerror(rv)));
+	}
+	return (SPR_OK);
+}
+
+void
+spr_nng_close_settled(nng_socket socket)
+{
+	nng_msleep(SETTLE_MS);
+	nng_close(socket);
+}

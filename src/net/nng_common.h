@@ -1,0 +1,25 @@
+/*
+ * nng_common - what the nng endpoints share: error translation, endpoint set-up, pipe events.
+ * Private to net/.
+ */
+#pragma once
+
+#include <nng/nng.h>
+
+#include "net/net.h"
+
+/* [any] Our code for nng's; the only place that knows both. */
+spr_err spr_err_from_nng(int rv);
+
+/* [main] The options every socket of ours wants: size limit of received messages, pipe events. */
+spr_err spr_nng_socket_setup(nng_socket socket, size_t max_message, spr_pipe_events *pipes);
+/* [main] Binds; bound gets the URL with the real port. Fails with a trail that names the URL. */
+spr_err spr_nng_listen(nng_socket socket, const char *url, char *bound);
+/* [main] Dials in the background and again for ever, 20 ms to 2 s apart. */
+spr_err spr_nng_dial(nng_socket socket, const char *url);
+/*
+ * [main] Closes a socket whose operations have been stopped. nng 1.5 can hang for ever when a
+ * socket is closed right behind the stop, so this waits the moment its reaper needs; see
+ * src/DESIGN.md.
+ */
+void spr_nng_close_settled(nng_socket socket);

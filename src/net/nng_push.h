@@ -1,0 +1,19 @@
+/*
+ * nng_push - the sending half of the nng transport. Private to net/; the contract is in net.h.
+ */
+#pragma once
+
+#include "net/net.h"
+
+spr_err spr_nng_push_open(spr_push **out, const spr_push_config *config);
+spr_err spr_nng_push_listen(spr_push *push, const char *url, char *bound);
+spr_err spr_nng_push_dial(spr_push *push, const char *url);
+spr_err spr_nng_lane_open(spr_push_lane **out, spr_push *push, unsigned slots);
+spr_err spr_nng_out_alloc(spr_out *out, size_t len);
+void spr_nng_out_free(spr_out *out);
+spr_err spr_nng_lane_send(spr_push_lane *lane, spr_out *out, void *cookie);
+unsigned spr_nng_lane_room(spr_push_lane *lane);
+void spr_nng_lane_abort(spr_push_lane *lane);
+unsigned spr_nng_lane_busy(spr_push_lane *lane);
+bool spr_nng_push_flush(spr_push *push, uint64_t deadline_ns);
+void spr_nng_push_close(spr_push *push);
