@@ -3,7 +3,8 @@
  *
  * Reject empty, '/', and a trailing '*' not preceded by '.'; drop one trailing '.', then one trailing '*'; upper-case
  * (full Unicode, locale-free, as Python's str.upper()); split on '.'; drop empty segments.
- * No memory, no state: everything is in the caller's struct. Pure functions, [any].
+ * No memory, no state: everything is in the caller's struct, which after an error holds nothing of use. The texts need
+ * no NUL after them. Pure functions, [any].
  */
 #pragma once
 
