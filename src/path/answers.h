@@ -1,5 +1,5 @@
 /*
- * answers - the answer table: which ids are in flight, and which were acked lately. Fixed size, 128-bit keys.
+ * answers - the answer table: which ids are in flight, and which were acked lately.
  *
  *                 claim (dispatcher)                      acked (ledger)
  *        absent ---------------------> in flight ------------------------> acked
@@ -10,10 +10,20 @@
  * Writer      dispatchers claim by compare-and-swap; only the ledger moves an entry on
  * Reader      dispatchers
  * Ownership   an entry belongs to the notification that claimed it until the ledger moves it on
- * Ordering    E9: what was done before acked or forget is visible to the claim that sees it
- * Progress    claim is lock-free; acked and forget are lock-free
- * Limits      max_inflight entries in flight plus dedup_window acked ones; memory fixed at start
+ * Ordering    E9: what was done before acked or forget is visible to the claim that sees it. The
+ *             entry number gets from the claim to the ledger by the caller's own edge (E2)
+ * Progress    claim is lock-free: it starts again only when another claim or a removal in the same
+ *             bucket was completed; acked and forget: only claims in the same bucket delay them
+ * Limits      max_inflight entries in flight plus dedup_window acked ones, in all below
+ *             SPR_ANSWERS_MAX; memory is fixed at start but touched only as it is first used
  * Teardown    after dispatchers and ledger have stopped
+ *
+ * Which calls may overlap (X: the caller excludes it):
+ *
+ *               claim  acked  forget  snapshots
+ *      claim      -      -      -         -
+ *      acked      -      X      X         -
+ *      forget     -      X      X         -
  */
 #pragma once
 
@@ -23,23 +33,34 @@
 
 typedef struct spr_answers spr_answers;
 
-/* Of (from, id), by a hash seeded per boot. */
+/* Of (from, id), by a hash seeded per boot; the low bits of `low` choose the bucket. */
 typedef struct spr_answer_key {
 	uint64_t low;
 	uint64_t high;
 } spr_answer_key;
 
 typedef enum spr_claim { SPR_CLAIM_NEW, SPR_CLAIM_IN_FLIGHT, SPR_CLAIM_ACKED } spr_claim;
+/* No entry has this number: for notifications without an id. */
 #define SPR_ANSWER_NONE UINT32_MAX
+/* max_inflight + dedup_window is less. */
+#define SPR_ANSWERS_MAX (UINT32_C(1) << 28)
 
-/* [any] dedup_window may be 0. */
+/*
+ * [any] dedup_window may be 0: then an acked id is forgotten at once. SPR_E_INVALID when
+ * max_inflight is 0 or the sum is too large; SPR_E_NOMEM.
+ */
 spr_err spr_answers_new(spr_answers **out, unsigned max_inflight, unsigned dedup_window);
+/* [any] NULL is fine. */
 void spr_answers_free(spr_answers *answers);
-/* [dispatcher] NEW: *entry is the caller's. Otherwise *entry is untouched. The caller holds one of max_inflight. */
+/*
+ * [dispatcher] NEW: *entry is the caller's. Otherwise *entry is untouched. The caller holds one of
+ * max_inflight during the call, and after NEW until acked or forget has returned: that is why there
+ * is always an entry to take.
+ */
 spr_claim spr_answers_claim(spr_answers *answers, spr_answer_key key, uint32_t *entry);
-/* [ledger] The upstream accepted the ack: remembered; the oldest remembered one goes when the window is full. */
+/* [ledger] Upstream accepted the ack: remembered; a full window gives up its oldest one. */
 void spr_answers_acked(spr_answers *answers, uint32_t entry);
-/* [ledger] The upstream accepted the nack, or the id was given up: forgotten. */
+/* [ledger] Upstream accepted the nack, or the id was given up: forgotten. */
 void spr_answers_forget(spr_answers *answers, uint32_t entry);
 /* [any] Snapshots. */
 uint32_t spr_answers_in_flight(const spr_answers *answers);
