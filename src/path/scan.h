@@ -44,21 +44,25 @@ typedef struct spr_document {
 
 /*
  * Scans the next document of a message. data[0..len) is what is left of it. Returns how many bytes were used, at least
- * 1; 0 when only white space was left (document untouched). After NOT_JSON the used bytes end behind the first newline
+ * 1, the white space behind it included; 0 when only white space was left (document untouched). After NOT_JSON the used bytes end behind the first newline
  * that follows the document's first byte, or at the end.
  */
 size_t spr_scan_document(const uint8_t *data, size_t len, spr_format format, spr_document *out);
 
 /*
- * Decodes the text between the quotes of a valid string into out (at most max bytes; a lone surrogate becomes its three
- * WTF-8 bytes and sets *has_lone_surrogate). Returns the decoded length, or SIZE_MAX when it is over max.
+ * Decodes the text between the quotes of a valid string into out (at most max bytes; NULL: only counts). A lone surrogate
+ * becomes its three WTF-8 bytes; *has_lone_surrogate says whether there was one. Returns the decoded length, never more
+ * than text.len, or SIZE_MAX when it is over max: then out and *has_lone_surrogate are not to be used.
  */
 size_t spr_scan_decode(spr_range text, uint8_t *out, size_t max, bool *has_lone_surrogate);
 
 /* The decoded length of the same. */
 size_t spr_scan_decoded_len(spr_range text);
 
-/* Bytes of `text` as a JSON string, quotes included. */
+/* Bytes of `text` as a JSON string, quotes included: between len + 2 and 6 * len + 2. */
 size_t spr_json_quoted_len(const uint8_t *text, size_t len);
-/* Writes it; returns the bytes written. WTF-8 surrogates become \uXXXX, so what decode made comes out equal. */
+/*
+ * Writes it, exactly spr_json_quoted_len() bytes, and returns how many. Text that is not UTF-8 is copied as it is, except
+ * that WTF-8 surrogates become \uXXXX, so what decode made comes out equal.
+ */
 size_t spr_json_quote(uint8_t *out, const uint8_t *text, size_t len);

@@ -1,0 +1,272 @@
+/*
+ * json_string - the text between quotes: escapes to bytes, and bytes to escapes.
+ *
+ * Decoded text is WTF-8: UTF-8 in which a \uD800..\uDFFF without its other half is encoded like any
+ * other character, so that decoding never fails and different strings stay different. Both ways
+ * spend their time on runs without escapes: decoding copies them whole, quoting goes 16 bytes at a
+ * time.
+ */
+#include <emmintrin.h>
+#include <string.h>
+
+#include "path/scan.h"
+
+static uint32_t
+hex_digit(uint8_t c)
+{
+	return (c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
+}
+
+/* p is at the backslash of a \uXXXX. */
+static uint32_t
+code_unit(const uint8_t *p)
+{
+	return (hex_digit(p[2]) << 12 | hex_digit(p[3]) << 8 | hex_digit(p[4]) << 4 |
+		hex_digit(p[5]));
+}
+
+static bool
+is_surrogate(uint32_t code)
+{
+	return (code >= 0xD800 && code <= 0xDFFF);
+}
+
+static uint8_t
+short_escape(uint8_t letter)
+{
+	switch (letter) {
+	case 'b':
+		return ('\b');
+	case 'f':
+		return ('\f');
+	case 'n':
+		return ('\n');
+	case 'r':
+		return ('\r');
+	case 't':
+		return ('\t');
+	default: /* itself: quote, backslash, slash */
+		return (letter);
+	}
+}
+
+/* Behind the escape at p, which is well formed; two \u that make up one character count as one. */
+static const uint8_t *
+read_escape(const uint8_t *p, const uint8_t *end, uint32_t *code)
+{
+	uint32_t low;
+
+	if (p[1] != 'u') {
+		*code = short_escape(p[1]);
+		return (p + 2);
+	}
+	*code = code_unit(p);
+	p += 6;
+	if (*code < 0xD800 || *code > 0xDBFF || end - p < 6 || p[0] != '\\' || p[1] != 'u')
+		return (p);
+	low = code_unit(p);
+	if (low < 0xDC00 || low > 0xDFFF)
+		return (p);
+	*code = 0x10000 + ((*code - 0xD800) << 10) + (low - 0xDC00);
+	return (p + 6);
+}
+
+static size_t
+encode(uint32_t code, uint8_t bytes[4])
+{
+	size_t n = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+	uint8_t lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
+
+	for (size_t i = n - 1; i > 0; i--) {
+		bytes[i] = (uint8_t)(0x80 | (code & 0x3F));
+		code >>= 6;
+	}
+	bytes[0] = (uint8_t)(lead[n] | code);
+	return (n);
+}
+
+size_t
+spr_scan_decode(spr_range text, uint8_t *out, size_t max, bool *has_lone_surrogate)
+{
+	const uint8_t *p = text.at, *end = p + text.len, *run;
+	uint8_t bytes[4];
+	uint32_t code;
+	size_t used = 0, n;
+
+	*has_lone_surrogate = false;
+	while (p < end) {
+		run = p;
+		if (*p == '\\') {
+			p = read_escape(p, end, &code);
+			*has_lone_surrogate = *has_lone_surrogate || is_surrogate(code);
+			n = encode(code, bytes);
+			run = bytes;
+		} else {
+			p = memchr(p, '\\', (size_t)(end - p));
+			p = p != NULL ? p : end;
+			n = (size_t)(p - run);
+		}
+		if (n > max - used)
+			return (SIZE_MAX);
+		if (out != NULL)
+			memcpy(out + used, run, n);
+		used += n;
+	}
+	return (used);
+}
+
+size_t
+spr_scan_decoded_len(spr_range text)
+{
+	bool has_lone_surrogate;
+
+	return (spr_scan_decode(text, NULL, SIZE_MAX, &has_lone_surrogate));
+}
+
+/* The letter of a short escape of c; 'u' when it needs the long one; 0 when it stands for itself.
+ */
+static uint8_t
+escape_letter(uint8_t c)
+{
+	switch (c) {
+	case '"':
+	case '\\':
+		return (c);
+	case '\b':
+		return ('b');
+	case '\f':
+		return ('f');
+	case '\n':
+		return ('n');
+	case '\r':
+		return ('r');
+	case '\t':
+		return ('t');
+	default:
+		return (c < 0x20 ? 'u' : 0);
+	}
+}
+
+/* Is a WTF-8 surrogate, ED A0..BF 80..BF, at p? */
+static bool
+is_surrogate_at(const uint8_t *p, const uint8_t *end)
+{
+	return (*p == 0xED && end - p >= 3 && p[1] >= 0xA0 && p[1] <= 0xBF && p[2] >= 0x80 &&
+		p[2] <= 0xBF);
+}
+
+/* Bytes that text[i..i + 16) may grow: bit i is set for a quote, a backslash, a control character,
+ * or 0xED. */
+static inline unsigned
+growing(__m128i v)
+{
+	__m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"'));
+	__m128i backslash = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
+	__m128i control = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1F)), v);
+	__m128i wide = _mm_cmpeq_epi8(v, _mm_set1_epi8((char)0xED));
+
+	return ((unsigned)_mm_movemask_epi8(
+	    _mm_or_si128(_mm_or_si128(quote, backslash), _mm_or_si128(control, wide))));
+}
+
+static inline __m128i
+load(const uint8_t *p)
+{
+	return (_mm_loadu_si128((const __m128i *)(const void *)p));
+}
+
+/* How many bytes the character at p becomes, beyond those it has; *p moves behind it. */
+static size_t
+growth(const uint8_t **p, const uint8_t *end)
+{
+	uint8_t letter = escape_letter(**p);
+	size_t more = letter == 0 ? 0 : letter == 'u' ? 5 : 1;
+
+	if (is_surrogate_at(*p, end)) {
+		*p += 3;
+		return (3);
+	}
+	*p += 1;
+	return (more);
+}
+
+size_t
+spr_json_quoted_len(const uint8_t *text, size_t len)
+{
+	const uint8_t *p = text, *end = text + len;
+	size_t total = len + 2;
+	unsigned stops;
+
+	while (p < end) {
+		if (end - p >= 16) {
+			if ((stops = growing(load(p))) == 0) {
+				p += 16;
+				continue;
+			}
+			p += __builtin_ctz(stops);
+		}
+		total += growth(&p, end);
+	}
+	return (total);
+}
+
+static uint8_t *
+write_long_escape(uint8_t *out, uint32_t code)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	*out++ = '\\';
+	*out++ = 'u';
+	for (int shift = 12; shift >= 0; shift -= 4)
+		*out++ = (uint8_t)digits[code >> shift & 0xF];
+	return (out);
+}
+
+/* Writes the character at *p, which may need no escape, and moves *p behind it. */
+static uint8_t *
+write_character(uint8_t *out, const uint8_t **p, const uint8_t *end)
+{
+	const uint8_t *c = *p;
+	uint8_t letter = escape_letter(*c);
+
+	*p += 1;
+	if (letter == 'u')
+		return (write_long_escape(out, *c));
+	if (letter != 0) {
+		*out++ = '\\';
+		*out++ = letter;
+		return (out);
+	}
+	if (is_surrogate_at(c, end)) {
+		*p += 2;
+		return (write_long_escape(out, 0xD000u | (c[1] & 0x3Fu) << 6 | (c[2] & 0x3Fu)));
+	}
+	*out++ = *c;
+	return (out);
+}
+
+size_t
+spr_json_quote(uint8_t *out, const uint8_t *text, size_t len)
+{
+	const uint8_t *p = text, *end = text + len;
+	uint8_t *start = out;
+	unsigned stops, n;
+
+	*out++ = '"';
+	while (p < end) {
+		if (end - p >= 16) {
+			/* in bounds: 16 bytes of text still have to come out, as 16 or more, and a
+			 * quote */
+			_mm_storeu_si128((__m128i *)(void *)out, load(p));
+			stops = growing(load(p));
+			n = stops == 0 ? 16 : (unsigned)__builtin_ctz(stops);
+			p += n;
+			out += n;
+			if (stops == 0)
+				continue;
+		}
+		out = write_character(out, &p, end);
+	}
+	*out++ = '"';
+	return ((size_t)(out - start));
+}
