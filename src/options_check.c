@@ -1,0 +1,282 @@
+/*
+ * options_check - what must hold between options, and what a URL must look like. A file of its own
+ * because this is where the daemon's rules are, while options.c is plumbing.
+ */
+#include "options.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/units.h"
+#include "net/net.h"
+
+/* --- one rule's failure
+ * ---------------------------------------------------------------------------------------- */
+
+/* Names the key as its origin spells it. Always a bad configuration, whatever the origin: each
+ * value alone is fine. */
+static spr_err __attribute__((format(printf, 3, 4)))
+refuse(const spr_options *options, spr_option row, const char *format, ...)
+{
+	static const char *const names[] = {
+#define X(type, field, name, standard, range, flag, help) name,
+	    SPR_OPTIONS(X)
+#undef X
+	};
+	const spr_config_row named = {.name = names[row]};
+	const spr_config config = {.rows = &named, .prefix = "SPREADER_", .path = options->config};
+	char label[SPR_CONFIG_LABEL_MAX];
+	char why[SPR_CONFIG_LABEL_MAX];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(why, sizeof(why), format, args);
+	va_end(args);
+	spr_config_label(&config, 0, options->origins[row], label);
+	return (spr_fail(SPR_E_CONFIG, "%s: %s", label, why));
+}
+
+/* --- URLs
+ * ------------------------------------------------------------------------------------------------------
+ */
+
+typedef enum scheme_kind { WITH_PORT, PORT_OPTIONAL, PATH, TLS, REFUSED } scheme_kind;
+
+static const struct scheme {
+	const char *name;
+	scheme_kind kind;
+} schemes[] = {
+    {"tcp", WITH_PORT},    {"ipc", PATH},    {"unix", PATH}, {"abstract", PATH},
+    {"ws", PORT_OPTIONAL}, {"tls+tcp", TLS}, {"wss", TLS},   {"inproc", REFUSED},
+};
+
+typedef struct address {
+	char host[SPR_URL_MAX];
+	long port; /* -1: none given */
+} address;
+
+static const struct scheme *
+find_scheme(const char *url)
+{
+	const char *colon = strstr(url, "://");
+
+	for (size_t i = 0; colon != NULL && i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+		size_t len = strlen(schemes[i].name);
+
+		if (len == (size_t)(colon - url) && memcmp(schemes[i].name, url, len) == 0)
+			return (&schemes[i]);
+	}
+	return (NULL);
+}
+
+/* Splits HOST:PORT, where HOST may be [v6]; what follows a '/' is not looked at. url is at most
+ * SPR_URL_MAX - 1 bytes. */
+static bool
+split_address(const char *url, address *out)
+{
+	const char *at = strstr(url, "://") + 3;
+	size_t len = strcspn(at, "/");
+	const char *host_end = at[0] == '[' ? memchr(at, ']', len) : NULL;
+	size_t skip = host_end != NULL ? 1 : 0;
+
+	*out = (address){.port = -1};
+	if (at[0] == '[' && host_end == NULL)
+		return (false);
+	if (host_end == NULL && (host_end = memchr(at, ':', len)) == NULL)
+		host_end = at + len;
+	memcpy(out->host, at + skip, (size_t)(host_end - at) - skip);
+	host_end += skip;
+	if (host_end == at + len)
+		return (true);
+	if (*host_end != ':' || host_end + 1 == at + len || at + len - host_end > 6)
+		return (false);
+	out->port = 0;
+	for (const char *p = host_end + 1; p < at + len; p++) {
+		if (*p < '0' || *p > '9')
+			return (false);
+		out->port = out->port * 10 + (*p - '0');
+	}
+	return (out->port <= 65535);
+}
+
+static bool
+is_loopback(const char *host)
+{
+	struct in_addr v4;
+	struct in6_addr v6;
+
+	if (inet_pton(AF_INET, host, &v4) == 1)
+		return ((ntohl(v4.s_addr) >> 24) == 127);
+	if (inet_pton(AF_INET6, host, &v6) == 1)
+		return (IN6_IS_ADDR_LOOPBACK(&v6));
+	return (strcmp(host, "localhost") == 0);
+}
+
+static spr_err
+check_address(const spr_options *options, spr_option row, const char *url, scheme_kind kind,
+	      bool listen)
+{
+	address a;
+
+	if (!split_address(url, &a))
+		return (refuse(options, row, "%s has no valid HOST:PORT", url));
+	if (a.port < 0 && kind == WITH_PORT)
+		return (refuse(options, row, "%s has no port", url));
+	if (a.port == 0 && !listen)
+		return (refuse(options, row,
+			       "%s has port 0, which can be listened on but not dialled", url));
+	if (a.host[0] == '\0' && !listen)
+		return (refuse(options, row, "%s has no host to dial", url));
+	if (row == SPR_OPTION_control_listen && !is_loopback(a.host))
+		return (refuse(options, row,
+			       "%s is not loopback, which needs tls+tcp:// with --tls-ca, and that "
+			       "is not in this version; use a "
+			       "loopback address, ipc:// or abstract://",
+			       url));
+	return (SPR_OK);
+}
+
+static spr_err
+check_url(const spr_options *options, spr_option row, const char *url, bool listen)
+{
+	const struct scheme *scheme = find_scheme(url);
+
+	if (strlen(url) >= SPR_URL_MAX)
+		return (
+		    refuse(options, row, "%.64s... is longer than %d bytes", url, SPR_URL_MAX - 1));
+	if (scheme == NULL)
+		return (refuse(options, row,
+			       "%s is not a tcp://, ipc://, unix://, abstract:// or ws:// URL",
+			       url));
+	switch (scheme->kind) {
+	case TLS:
+		return (
+		    refuse(options, row, "%s: %s:// is not in this version", url, scheme->name));
+	case REFUSED:
+		return (refuse(options, row,
+			       "%s: inproc:// is refused, as it reaches no other process and "
+			       "aborts the daemon when it closes",
+			       url));
+	case PATH:
+		if (strstr(url, "://")[3] == '\0')
+			return (refuse(options, row, "%s has no path", url));
+		return (SPR_OK);
+	default:
+		return (check_address(options, row, url, scheme->kind, listen));
+	}
+}
+
+static spr_err
+check_list(const spr_options *options, spr_option row, const spr_config_list *list, bool listen)
+{
+	spr_err rv = SPR_OK;
+
+	for (unsigned i = 0; i < list->n && rv == SPR_OK; i++)
+		rv = check_url(options, row, list->item[i], listen);
+	return (rv);
+}
+
+static spr_err
+check_urls(const spr_options *o)
+{
+	spr_err rv = SPR_OK;
+
+	if ((rv = check_list(o, SPR_OPTION_intake_listen, &o->intake_listen, true)) != SPR_OK ||
+	    (rv = check_list(o, SPR_OPTION_intake_dial, &o->intake_dial, false)) != SPR_OK ||
+	    (rv = check_list(o, SPR_OPTION_outbox_listen, &o->outbox_listen, true)) != SPR_OK ||
+	    (rv = check_list(o, SPR_OPTION_outbox_dial, &o->outbox_dial, false)) != SPR_OK ||
+	    (rv = check_list(o, SPR_OPTION_control_listen, &o->control_listen, true)) != SPR_OK)
+		return (rv);
+	for (unsigned i = 0; i < o->n_ack_peers && rv == SPR_OK; i++) {
+		const spr_ack_peer *peer = &o->ack_peers[i];
+
+		rv = check_url(o, peer->listen ? SPR_OPTION_ack_listen : SPR_OPTION_ack_dial,
+			       peer->url, peer->listen);
+	}
+	return (rv);
+}
+
+/* --- rules between options
+ * ------------------------------------------------------------------------------------- */
+
+static spr_err
+check_sockets(const spr_options *o)
+{
+	if (o->intake_listen.n + o->intake_dial.n == 0)
+		return (refuse(o, SPR_OPTION_intake_listen,
+			       "there is no intake; give --intake-listen or --intake-dial"));
+	if (o->n_ack_peers > 0 && o->intake_format == SPR_INTAKE_BARE)
+		return (refuse(o, SPR_OPTION_intake_format,
+			       "bare documents have no id to answer, so --ack-dial and "
+			       "--ack-listen need envelope"));
+	if (o->n_ack_peers == 0 && o->confirm == SPR_CONFIRM_RECEIPT)
+		return (refuse(o, SPR_OPTION_confirm, "receipt needs --ack-dial or --ack-listen"));
+	if (o->no_subscribers == SPR_NO_SUBSCRIBERS_DEAD_LETTER && o->dead_letter == NULL)
+		return (
+		    refuse(o, SPR_OPTION_no_subscribers, "dead-letter needs --dead-letter FILE"));
+	return (SPR_OK);
+}
+
+static spr_err
+check_sizes(const spr_options *o)
+{
+	uint64_t least = 2 * o->receivers * o->max_message_bytes;
+	char least_text[SPR_UNITS_TEXT_MAX];
+
+	if (o->max_inflight_bytes < least) {
+		spr_units_format_size(least, least_text);
+		return (refuse(o, SPR_OPTION_max_inflight_bytes,
+			       "must be at least 2 x receivers x max-message, which is %s",
+			       least_text));
+	}
+	if (o->max_job_bytes > o->max_inflight_bytes / 4) {
+		spr_units_format_size(4 * o->max_job_bytes, least_text);
+		return (refuse(o, SPR_OPTION_max_inflight_bytes,
+			       "must be at least 4 x max-job, which is %s", least_text));
+	}
+	if (o->max_notification_bytes > o->max_message_bytes)
+		return (refuse(o, SPR_OPTION_max_notification_bytes,
+			       "must not be more than --max-message"));
+	if (o->outbox_batch_bytes > o->max_job_bytes)
+		return (
+		    refuse(o, SPR_OPTION_outbox_batch_bytes, "must not be more than --max-job"));
+	return (SPR_OK);
+}
+
+static spr_err
+check_leases(const spr_options *o)
+{
+	const struct {
+		spr_option row;
+		uint64_t ns;
+	} leases[] = {
+	    {SPR_OPTION_lease_default_ns, o->lease_default_ns},
+	    {SPR_OPTION_lease_min_ns, o->lease_min_ns},
+	    {SPR_OPTION_lease_max_ns, o->lease_max_ns},
+	    {SPR_OPTION_lease_grace_ns, o->lease_grace_ns},
+	};
+
+	for (size_t i = 0; i < sizeof(leases) / sizeof(leases[0]); i++) {
+		if (leases[i].ns % SPR_NS_PER_S != 0)
+			return (refuse(o, leases[i].row, "must be whole seconds"));
+	}
+	if (o->lease_min_ns > o->lease_max_ns)
+		return (refuse(o, SPR_OPTION_lease_min_ns, "must not be more than --lease-max"));
+	if (o->lease_default_ns < o->lease_min_ns || o->lease_default_ns > o->lease_max_ns)
+		return (refuse(o, SPR_OPTION_lease_default_ns,
+			       "must be from --lease-min to --lease-max"));
+	return (SPR_OK);
+}
+
+spr_err
+spr_options_check(const spr_options *options)
+{
+	spr_err rv = SPR_OK;
+
+	if ((rv = check_urls(options)) == SPR_OK && (rv = check_sockets(options)) == SPR_OK &&
+	    (rv = check_sizes(options)) == SPR_OK)
+		rv = check_leases(options);
+	return (rv);
+}
