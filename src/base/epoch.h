@@ -15,16 +15,14 @@
  */
 #pragma once
 
-#include <ck_epoch.h>
-
 #include "base/error.h"
 
-typedef struct spr_epoch        spr_epoch;
+typedef struct spr_epoch spr_epoch;
 typedef struct spr_epoch_record spr_epoch_record;
 
 /* Embedded in every object that can be retired. */
 typedef struct spr_epoch_entry {
-	ck_epoch_entry_t link;
+	struct spr_epoch_entry *next;
 	void (*destroy)(struct spr_epoch_entry *entry);
 } spr_epoch_entry;
 
@@ -41,9 +39,11 @@ void spr_epoch_unregister(spr_epoch_record *record);
 void spr_epoch_enter(spr_epoch_record *record);
 void spr_epoch_leave(spr_epoch_record *record);
 
-/* [writer] destroy(entry) after a grace period. bytes is what it stands for in retired_bytes. */
-void spr_epoch_retire(spr_epoch *epoch, spr_epoch_entry *entry, void (*destroy)(spr_epoch_entry *), size_t bytes);
-/* [writer] Runs destructors if enough is waiting (count or bytes); cheap otherwise. Call once per round of work. */
+/* [writer] destroy(entry) after a grace period. bytes is what it stands for in retired_bytes. A destructor may retire. */
+void spr_epoch_retire(spr_epoch *epoch, spr_epoch_entry *entry, void (*destroy)(spr_epoch_entry *),
+		      size_t bytes);
+/* [writer] Runs destructors if enough is waiting (count or bytes) or for a second; cheap otherwise. Call once per round
+ * of work. */
 void spr_epoch_collect(spr_epoch *epoch);
 /* [writer] Waits one grace period and runs every destructor. */
 void spr_epoch_barrier(spr_epoch *epoch);

@@ -1,0 +1,168 @@
+/*
+ * agent - the one thread loop of the program.
+ *
+ * The eventcount is read before do_work looks for work, so a wake-up that comes at any later moment
+ * ends the wait. A stop asks the same way: the flag is set, then the eventcount moved; the loop
+ * leaves only when it was asked to and do_work found nothing, so what was handed over before the
+ * stop is done.
+ */
+#include "base/agent.h"
+
+#include <semaphore.h>
+#include <signal.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+/* What spr_agent_start and the new thread tell each other; on the starter's stack. */
+struct handshake {
+	spr_agent *agent;
+	sem_t is_up;
+	char error[1024]; /* the trail of a failed on_start: trails are thread-local */
+};
+
+void
+spr_agent_init(spr_agent *agent)
+{
+	SPR_ASSERT(agent->name != NULL && strlen(agent->name) <= 15);
+	SPR_ASSERT(agent->do_work != NULL);
+	spr_ec_init(&agent->ec);
+	atomic_init(&agent->stopping, false);
+	atomic_init(&agent->last_turn_ns, 0);
+	atomic_init(&agent->longest_turn_ns, 0);
+	atomic_init(&agent->is_parked, false);
+	agent->wake_at_ns = 0;
+	agent->has_thread = false;
+	agent->start_result = SPR_OK;
+}
+
+/* relaxed throughout: the watchdog's view, no data goes with it; single writer, so load and store
+ * need be no one step */
+static void
+note_turn(spr_agent *agent, uint64_t began_ns, uint64_t ended_ns)
+{
+	uint64_t took_ns = ended_ns - began_ns;
+
+	atomic_store_explicit(&agent->last_turn_ns, ended_ns, memory_order_relaxed);
+	if (took_ns > atomic_load_explicit(&agent->longest_turn_ns,
+					   memory_order_relaxed)) /* relaxed: as above */
+		atomic_store_explicit(&agent->longest_turn_ns, took_ns, memory_order_relaxed);
+}
+
+static void
+run(spr_agent *agent)
+{
+	uint64_t began_ns = spr_clock_now_ns();
+
+	for (;;) {
+		uint32_t value = spr_ec_value(&agent->ec); /* before the flag and the work: E3 */
+		bool was_asked = spr_agent_is_stopping(agent);
+		uint64_t ended_ns;
+		unsigned n;
+
+		agent->wake_at_ns = 0;
+		n = agent->do_work(agent->state);
+		ended_ns = spr_clock_now_ns();
+		note_turn(agent, began_ns, ended_ns);
+		began_ns = ended_ns;
+		if (n != 0)
+			continue;
+		if (was_asked)
+			return;
+		/* relaxed: the watchdog's view */
+		atomic_store_explicit(&agent->is_parked, true, memory_order_relaxed);
+		spr_ec_wait(&agent->ec, value, agent->wake_at_ns, agent->spin_ns);
+		began_ns = spr_clock_now_ns();
+		atomic_store_explicit(&agent->last_turn_ns, began_ns,
+				      memory_order_relaxed); /* relaxed: as above */
+		atomic_store_explicit(&agent->is_parked, false, memory_order_relaxed);
+	}
+}
+
+static void *
+thread_main(void *arg)
+{
+	struct handshake *start = arg;
+	spr_agent *agent = start->agent;
+	spr_err rv;
+
+	spr_role_set(agent->role);
+	pthread_setname_np(pthread_self(), agent->name);
+	rv = agent->on_start == NULL ? SPR_OK : agent->on_start(agent->state);
+	agent->start_result = rv;
+	if (rv != SPR_OK) {
+		strncpy(start->error, spr_error_text(rv), sizeof(start->error) - 1);
+		sem_post(&start->is_up);
+		return (NULL);
+	}
+	sem_post(&start->is_up); /* the handshake is gone from here on */
+	run(agent);
+	if (agent->on_stop != NULL)
+		agent->on_stop(agent->state);
+	return (NULL);
+}
+
+/* Signals are for the main thread: the new one inherits a mask that blocks them all. */
+static int
+create_thread(spr_agent *agent, struct handshake *start)
+{
+	sigset_t all, before;
+	int error;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = pthread_create(&agent->thread, NULL, thread_main, start);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return (error);
+}
+
+spr_err
+spr_agent_start(spr_agent *agent)
+{
+	struct handshake start = {.agent = agent};
+	spr_err rv;
+	int error;
+
+	SPR_ASSERT(!agent->has_thread);
+	sem_init(&start.is_up, 0, 0);
+	if ((error = create_thread(agent, &start)) != 0) {
+		sem_destroy(&start.is_up);
+		return (
+		    spr_fail(SPR_E_SYSTEM, "start thread %s: %s", agent->name, strerror(error)));
+	}
+	while (sem_wait(&start.is_up) != 0)
+		continue; /* a signal */
+	sem_destroy(&start.is_up);
+	if ((rv = agent->start_result) != SPR_OK) {
+		pthread_join(agent->thread, NULL);
+		return (spr_fail(rv, "start thread %s: %s", agent->name, start.error));
+	}
+	agent->has_thread = true;
+	return (SPR_OK);
+}
+
+void
+spr_agent_wake(spr_agent *agent)
+{
+	spr_ec_wake(&agent->ec);
+}
+
+void
+spr_agent_stop(spr_agent *agent)
+{
+	if (!agent->has_thread)
+		return;
+	/* release: what the asker did before is visible to the thread that sees the flag; pairs
+	 * with is_stopping */
+	atomic_store_explicit(&agent->stopping, true, memory_order_release);
+	spr_ec_wake(&agent->ec);
+	pthread_join(agent->thread, NULL);
+	agent->has_thread = false;
+}
+
+bool
+spr_agent_is_stopping(const spr_agent *agent)
+{
+	/* acquire: pairs with the release in spr_agent_stop */
+	return (atomic_load_explicit(&agent->stopping, memory_order_acquire));
+}

@@ -1,0 +1,133 @@
+/*
+ * eventcount - ck_ec32 with many producers, sleeping on a futex.
+ *
+ * ck's built-in spin is cut to a few rounds: how long to spin is the caller's choice (spin_ns), and
+ * a spin on a machine with two processors takes the time from whoever would do the waking. Its
+ * back-off exists for single-producer mode, where a flag can be overwritten; with many producers
+ * every increment is a locked one and sees the flag, so the first sleep is made as long as the
+ * field allows: an idle thread wakes once, then sleeps until it is woken.
+ */
+#include "base/eventcount.h"
+
+#include <limits.h>
+#include <linux/futex.h>
+#include <stdbool.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/sync.h"
+
+#define SPINS_BEFORE_SLEEP 8
+#define SPINS_PER_CLOCK    32
+
+static int
+read_clock(const struct ck_ec_ops *ops, struct timespec *out)
+{
+	(void)ops;
+	return (clock_gettime(CLOCK_MONOTONIC, out));
+}
+
+static void
+futex_wait(const uint32_t *address, uint32_t expected, const struct timespec *deadline)
+{
+	/* BITSET is the form whose deadline is absolute and monotonic; early returns are ck's to
+	 * sort out */
+	syscall(SYS_futex, address, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected, deadline,
+		NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
+static void
+wait32(const struct ck_ec_wait_state *state, const uint32_t *address, uint32_t expected,
+       const struct timespec *deadline)
+{
+	(void)state;
+	futex_wait(address, expected, deadline);
+}
+
+static void
+wake32(const struct ck_ec_ops *ops, const uint32_t *address)
+{
+	(void)ops;
+	syscall(SYS_futex, address, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT_MAX, NULL, NULL, 0);
+}
+
+static const struct ck_ec_ops ops = {
+    .gettime = read_clock,
+    .wait32 = wait32,
+    .wake32 = wake32,
+    .busy_loop_iter = SPINS_BEFORE_SLEEP,
+    .initial_wait_ns = UINT32_MAX,
+};
+static const struct ck_ec_mode mode = {.ops = &ops, .single_producer = false};
+
+void
+spr_ec_init(spr_ec *ec)
+{
+	ck_ec32_init(&ec->count, 0);
+}
+
+uint32_t
+spr_ec_value(const spr_ec *ec)
+{
+	uint32_t value = ck_ec32_value(&ec->count);
+
+	SPR_TSAN_ACQUIRE(ec); /* E3 acquire: pairs with the release in spr_ec_wake */
+	SPR_YIELD();
+	return (value);
+}
+
+void
+spr_ec_wake(spr_ec *ec)
+{
+	SPR_YIELD();
+	SPR_TSAN_RELEASE(
+	    ec); /* E3 release: pairs with the acquire in spr_ec_wait and spr_ec_value */
+	ck_ec32_inc(&ec->count, &mode);
+}
+
+/* True once the value has changed; gives up at until_ns. */
+static bool
+spin(const spr_ec *ec, uint32_t value, uint64_t until_ns)
+{
+	do {
+		for (int i = 0; i < SPINS_PER_CLOCK; i++) {
+			if (ck_ec32_value(&ec->count) != value)
+				return (true);
+			ck_pr_stall();
+		}
+	} while (spr_clock_now_ns() < until_ns);
+	return (false);
+}
+
+static bool
+wait_for_change(spr_ec *ec, uint32_t value, uint64_t deadline_ns, uint64_t spin_ns)
+{
+	struct timespec deadline;
+
+	if (spin_ns != 0) {
+		uint64_t until_ns = spr_clock_now_ns() + spin_ns;
+
+		if (deadline_ns != 0 && deadline_ns < until_ns)
+			until_ns = deadline_ns;
+		if (spin(ec, value, until_ns))
+			return (true);
+	}
+	if (deadline_ns == 0)
+		return (ck_ec32_wait(&ec->count, &mode, value, NULL) == 0);
+	deadline.tv_sec = (time_t)(deadline_ns / SPR_NS_PER_S);
+	deadline.tv_nsec = (long)(deadline_ns % SPR_NS_PER_S);
+	return (ck_ec32_wait(&ec->count, &mode, value, &deadline) == 0);
+}
+
+_Bool
+spr_ec_wait(spr_ec *ec, uint32_t value, uint64_t deadline_ns, uint64_t spin_ns)
+{
+	bool is_woken;
+
+	SPR_YIELD();
+	is_woken = wait_for_change(ec, value, deadline_ns, spin_ns);
+	SPR_TSAN_ACQUIRE(ec); /* E3 acquire: pairs with the release in spr_ec_wake */
+	return (is_woken);
+}
