@@ -155,24 +155,32 @@ is_surrogate_at(const uint8_t *p, const uint8_t *end)
 		p[2] <= 0xBF);
 }
 
-/* Bytes that text[i..i + 16) may grow: bit i is set for a quote, a backslash, a control character,
- * or 0xED. */
-static inline unsigned
-growing(__m128i v)
-{
-	__m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"'));
-	__m128i backslash = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
-	__m128i control = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1F)), v);
-	__m128i wide = _mm_cmpeq_epi8(v, _mm_set1_epi8((char)0xED));
-
-	return ((unsigned)_mm_movemask_epi8(
-	    _mm_or_si128(_mm_or_si128(quote, backslash), _mm_or_si128(control, wide))));
-}
-
 static inline __m128i
 load(const uint8_t *p)
 {
 	return (_mm_loadu_si128((const __m128i *)(const void *)p));
+}
+
+/* The characters that most often need an escape, and grow by one byte: 0xFF there, 0 elsewhere. */
+static inline __m128i
+common(__m128i v)
+{
+	__m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"'));
+	__m128i backslash = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
+	__m128i newline = _mm_cmpeq_epi8(v, _mm_set1_epi8('\n'));
+
+	return (_mm_or_si128(_mm_or_si128(quote, backslash), newline));
+}
+
+/* Whatever may need an escape, the common ones too: controls, and 0xED, which begins a WTF-8
+ * surrogate. */
+static inline __m128i
+special(__m128i v)
+{
+	__m128i control = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1F)), v);
+	__m128i wide = _mm_cmpeq_epi8(v, _mm_set1_epi8((char)0xED));
+
+	return (_mm_or_si128(common(v), _mm_or_si128(control, wide)));
 }
 
 /* How many bytes the character at p becomes, beyond those it has; *p moves behind it. */
@@ -193,20 +201,25 @@ growth(const uint8_t **p, const uint8_t *end)
 size_t
 spr_json_quoted_len(const uint8_t *text, size_t len)
 {
-	const uint8_t *p = text, *end = text + len;
+	const uint8_t *p = text, *end = text + len, *block_end;
 	size_t total = len + 2;
-	unsigned stops;
+	__m128i grown, sums;
 
-	while (p < end) {
-		if (end - p >= 16) {
-			if ((stops = growing(load(p))) == 0) {
-				p += 16;
-				continue;
-			}
-			p += __builtin_ctz(stops);
+	while (end - p >= 16) {
+		grown = common(load(p));
+		if (_mm_movemask_epi8(_mm_xor_si128(grown, special(load(p)))) == 0) {
+			sums = _mm_sad_epu8(_mm_sub_epi8(_mm_setzero_si128(), grown),
+					    _mm_setzero_si128());
+			total += (size_t)_mm_cvtsi128_si64(sums);
+			total += (size_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(sums, sums));
+			p += 16;
+			continue;
 		}
-		total += growth(&p, end);
+		for (block_end = p + 16; p < block_end;)
+			total += growth(&p, end);
 	}
+	while (p < end)
+		total += growth(&p, end);
 	return (total);
 }
 
@@ -245,27 +258,51 @@ write_character(uint8_t *out, const uint8_t **p, const uint8_t *end)
 	return (out);
 }
 
+/*
+ * Writes text from *p up to the next character that needs more than a short escape, or to less than
+ * 16 bytes before end, and moves *p there. Whole vectors are stored, each over the surplus of the
+ * last: every byte of text makes one or more, so while 16 of them are unwritten the store stays
+ * inside the quoted length.
+ */
+static uint8_t *
+write_blocks(uint8_t *out, const uint8_t **p, const uint8_t *end)
+{
+	const uint8_t *from = *p;
+	unsigned stops, i;
+	uint8_t letter;
+
+	for (; end - from >= 16; from += 16, out += 16) {
+		_mm_storeu_si128((__m128i *)(void *)out, load(from));
+		stops = (unsigned)_mm_movemask_epi8(special(load(from)));
+		for (; stops != 0; stops &= stops - 1) {
+			i = (unsigned)__builtin_ctz(stops);
+			letter = escape_letter(from[i]);
+			if (letter == 0 || letter == 'u' || end - from - i < 16) {
+				*p = from + i;
+				return (out + i);
+			}
+			out[i] = '\\';
+			out++; /* what follows in this block comes one later */
+			_mm_storeu_si128((__m128i *)(void *)(out + i), load(from + i));
+			out[i] = letter;
+		}
+	}
+	*p = from;
+	return (out);
+}
+
 size_t
 spr_json_quote(uint8_t *out, const uint8_t *text, size_t len)
 {
 	const uint8_t *p = text, *end = text + len;
 	uint8_t *start = out;
-	unsigned stops, n;
 
 	*out++ = '"';
 	while (p < end) {
-		if (end - p >= 16) {
-			/* in bounds: 16 bytes of text still have to come out, as 16 or more, and a
-			 * quote */
-			_mm_storeu_si128((__m128i *)(void *)out, load(p));
-			stops = growing(load(p));
-			n = stops == 0 ? 16 : (unsigned)__builtin_ctz(stops);
-			p += n;
-			out += n;
-			if (stops == 0)
-				continue;
-		}
-		out = write_character(out, &p, end);
+		if (end - p >= 16)
+			out = write_blocks(out, &p, end);
+		if (p < end)
+			out = write_character(out, &p, end);
 	}
 	*out++ = '"';
 	return ((size_t)(out - start));

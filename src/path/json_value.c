@@ -4,6 +4,10 @@
  * There is no recursion: what is open is one byte a level, the bracket that will close it, so a
  * hostile depth costs SPR_SCAN_DEPTH bytes of stack and no more. Numbers stay text; their only
  * property that matters is whether they are 0.
+ *
+ * Tried and not kept: one bit a level (no faster, 2 to 4 more operations a bracket); a first string
+ * step of 32 bytes (17 to 25 % slower: strings of notifications are short); one copy of the member
+ * loop for each kind of object (within the noise).
  */
 #include "path/json_value.h"
 
