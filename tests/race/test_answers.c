@@ -1,0 +1,295 @@
+/*
+ * Several dispatchers claim the same few keys while a ledger acks, forgets and so evicts them, on a
+ * table so small that every entry is re-used all the time, with yields at the edges.
+ *
+ *   - NEW makes an owner; there is never a second one
+ *   - a key acked within the last `window` acks is never NEW or IN_FLIGHT, and ACKED is never told
+ *     of a key that was evicted before the claim began
+ *   - every NEW reaches the ledger, and when all is quiet the table holds the last acks, no more
+ *   - E9: a plain variable per key, written by its owner and by the ledger before it lets the key
+ *     go, is what ThreadSanitizer watches
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/mem.h"
+#include "base/stack.h"
+#include "base/sync.h"
+#include "path/answers.h"
+
+#define N_DISPATCHERS 3
+#define N_KEYS        24
+#define N_CLAIMS      40000
+#define MAX_ENTRIES   64
+
+/* What a dispatcher hands to the ledger; one per entry, as no entry has two owners. */
+typedef struct owned {
+	spr_stack_entry link;
+	unsigned key;
+	uint32_t entry;
+} owned;
+
+typedef struct scene {
+	/* constant while threads run */
+	spr_answers *answers;
+	unsigned window;
+	unsigned percent_acked;
+	pthread_barrier_t gate;
+
+	atomic_int units; /* what is left of max_inflight */
+	atomic_int n_running;
+	atomic_uint failures;
+	atomic_ulong n_new;
+	spr_stack mailbox;
+	owned owned[MAX_ENTRIES];
+
+	atomic_uint owners[N_KEYS];
+	unsigned long guarded[N_KEYS]; /* plain: the owner's, then the ledger's, then the next */
+
+	/* written by the ledger; acks are numbered from 1 */
+	atomic_ulong acks_begun, acks_done;
+	atomic_ulong ack_begun[N_KEYS], ack_done[N_KEYS]; /* each key's last one */
+	unsigned long n_answered;
+	unsigned acked[N_CLAIMS * N_DISPATCHERS + 1]; /* keys, by number */
+} scene;
+
+static uint64_t seed;
+
+static unsigned
+random_below(uint64_t *state, unsigned n)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return ((unsigned)((*state >> 11) % n));
+}
+
+static spr_answer_key
+key_of(unsigned k)
+{
+	return ((spr_answer_key){.low = k % 3, .high = k});
+}
+
+static void
+check(scene *s, bool holds, const char *what, unsigned key)
+{
+	if (holds)
+		return;
+	if (atomic_fetch_add(&s->failures, 1) < 10)
+		print_error("key %u: %s\n", key, what);
+}
+
+/* An ack numbered n is evicted by the one numbered n + window. */
+static void
+claim_once(scene *s, unsigned key)
+{
+	unsigned long known = atomic_load(&s->ack_done[key]), done = atomic_load(&s->acks_done);
+	uint32_t entry = SPR_ANSWER_NONE;
+	spr_claim claim = spr_answers_claim(s->answers, key_of(key), &entry);
+
+	if (claim == SPR_CLAIM_ACKED) {
+		check(s, atomic_load(&s->ack_begun[key]) + s->window > done,
+		      "ACKED, but it was evicted before", key);
+	} else {
+		check(s, known == 0 || atomic_load(&s->acks_begun) >= known + s->window,
+		      "not ACKED, though within the window", key);
+	}
+	if (claim != SPR_CLAIM_NEW) {
+		atomic_fetch_add(&s->units, 1);
+		return;
+	}
+	check(s, atomic_exchange(&s->owners[key], 1) == 0, "two owners", key);
+	s->guarded[key]++;
+	atomic_fetch_add(&s->n_new, 1);
+	s->owned[entry].key = key;
+	s->owned[entry].entry = entry;
+	spr_mailbox_push(&s->mailbox, &s->owned[entry].link);
+}
+
+static bool
+take_unit(scene *s)
+{
+	int left = atomic_load(&s->units);
+
+	return (left > 0 && atomic_compare_exchange_strong(&s->units, &left, left - 1));
+}
+
+typedef struct dispatcher {
+	scene *scene;
+	uint64_t random;
+	pthread_t thread;
+} dispatcher;
+
+static void *
+dispatch(void *arg)
+{
+	dispatcher *d = arg;
+
+	pthread_barrier_wait(&d->scene->gate);
+	for (unsigned i = 0; i < N_CLAIMS; i++) {
+		while (!take_unit(d->scene))
+			sched_yield();
+		claim_once(d->scene, random_below(&d->random, N_KEYS));
+	}
+	atomic_fetch_sub(&d->scene->n_running, 1);
+	return (NULL);
+}
+
+static void
+answer(scene *s, owned *o, bool is_ack)
+{
+	unsigned key = o->key;
+	uint32_t entry = o->entry;
+
+	s->guarded[key]++;
+	s->n_answered++;
+	check(s, atomic_exchange(&s->owners[key], 0) == 1, "no owner", key);
+	if (is_ack) {
+		unsigned long number = atomic_load(&s->acks_begun) + 1;
+
+		s->acked[number] = key;
+		atomic_store(&s->acks_begun, number);
+		atomic_store(&s->ack_begun[key], number);
+		spr_answers_acked(s->answers, entry);
+		atomic_store(&s->ack_done[key], number);
+		atomic_store(&s->acks_done, number);
+	} else {
+		spr_answers_forget(s->answers, entry);
+	}
+	atomic_fetch_add(&s->units, 1);
+}
+
+/* The calling thread is the ledger. */
+static void
+run_ledger(scene *s)
+{
+	uint64_t random = seed ^ UINT64_C(0x9e3779b97f4a7c15);
+
+	for (;;) {
+		bool is_last = atomic_load(&s->n_running) == 0;
+		spr_stack_entry *at = spr_mailbox_pop_all(&s->mailbox);
+
+		if (at == NULL && is_last)
+			return;
+		if (at == NULL)
+			sched_yield();
+		while (at != NULL) {
+			spr_stack_entry *next = spr_stack_next(at);
+
+			answer(s, SPR_STACK_CONTAINER(at, owned, link),
+			       random_below(&random, 100) < s->percent_acked);
+			at = next;
+		}
+	}
+}
+
+static void
+check_rest(scene *s)
+{
+	unsigned long n_acks = atomic_load(&s->acks_done);
+	bool is_acked[N_KEYS] = {false};
+	uint32_t entry;
+
+	for (unsigned long n = n_acks > s->window ? n_acks - s->window + 1 : 1; n <= n_acks; n++)
+		is_acked[s->acked[n]] = true;
+	assert_int_equal(atomic_load(&s->n_new), s->n_answered);
+	assert_int_equal(spr_answers_in_flight(s->answers), 0);
+	assert_int_equal(spr_answers_remembered(s->answers),
+			 n_acks < s->window ? n_acks : s->window);
+	for (unsigned key = 0; key < N_KEYS; key++) {
+		assert_int_equal(spr_answers_claim(s->answers, key_of(key), &entry),
+				 is_acked[key] ? SPR_CLAIM_ACKED : SPR_CLAIM_NEW);
+		if (!is_acked[key])
+			spr_answers_forget(s->answers, entry);
+		assert_int_equal(s->guarded[key] % 2, 0);
+	}
+}
+
+static void
+play(unsigned max_inflight, unsigned window, unsigned percent_acked)
+{
+	scene *s = spr_mem_zalloc_aligned(sizeof(*s)); /* a stack has its cache line */
+	dispatcher dispatchers[N_DISPATCHERS];
+
+	assert_non_null(s);
+	assert_true(max_inflight + window < MAX_ENTRIES);
+	assert_int_equal(spr_answers_new(&s->answers, max_inflight, window), SPR_OK);
+	s->window = window;
+	s->percent_acked = percent_acked;
+	atomic_store(&s->units, (int)max_inflight);
+	atomic_store(&s->n_running, N_DISPATCHERS);
+	spr_stack_init(&s->mailbox);
+	assert_int_equal(pthread_barrier_init(&s->gate, NULL, N_DISPATCHERS + 1), 0);
+	for (unsigned i = 0; i < N_DISPATCHERS; i++) {
+		dispatchers[i] = (dispatcher){.scene = s, .random = (seed + i * 7919) | 1};
+		assert_int_equal(
+		    pthread_create(&dispatchers[i].thread, NULL, dispatch, &dispatchers[i]), 0);
+	}
+	pthread_barrier_wait(&s->gate);
+	run_ledger(s);
+	for (unsigned i = 0; i < N_DISPATCHERS; i++)
+		pthread_join(dispatchers[i].thread, NULL);
+	assert_int_equal(atomic_load(&s->failures), 0);
+	check_rest(s);
+	pthread_barrier_destroy(&s->gate);
+	spr_answers_free(s->answers);
+	spr_mem_free(s);
+}
+
+/* Half of the keys fit: claims meet all states. */
+static void
+acks_and_forgets(void **state)
+{
+	(void)state;
+	play(6, 8, 60);
+}
+
+/* A window of one: an ack evicts the ack before it, often in the same chain. */
+static void
+window_of_one(void **state)
+{
+	(void)state;
+	play(6, 1, 90);
+}
+
+static void
+window_of_none(void **state)
+{
+	(void)state;
+	play(4, 0, 100);
+}
+
+/* Entries are short: two in flight for three dispatchers. */
+static void
+few_entries(void **state)
+{
+	(void)state;
+	play(2, 3, 80);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(acks_and_forgets),
+	    cmocka_unit_test(window_of_one),
+	    cmocka_unit_test(window_of_none),
+	    cmocka_unit_test(few_entries),
+	};
+	const char *given = getenv("SPR_TEST_SEED");
+
+	seed = given != NULL ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
+	printf("SPR_TEST_SEED=%llu\n", (unsigned long long)seed);
+	spr_sync_yield_percent(5);
+	return (cmocka_run_group_tests(tests, NULL, NULL));
+}

@@ -1,0 +1,262 @@
+/*
+ * The answer table's calls one by one, on tables so small that every limit is met: one in flight,
+ * no window, a window of one, and chains of which the first, a middle and the last entry go.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "path/answers.h"
+
+/* All keys with the same low half share one bucket. */
+static spr_answer_key
+key_of(uint64_t low, uint64_t high)
+{
+	return ((spr_answer_key){.low = low, .high = high});
+}
+
+static spr_answers *
+table(unsigned max_inflight, unsigned dedup_window)
+{
+	spr_answers *answers = NULL;
+
+	assert_int_equal(spr_answers_new(&answers, max_inflight, dedup_window), SPR_OK);
+	assert_non_null(answers);
+	return (answers);
+}
+
+/* A claim that must be new. */
+static uint32_t
+claim_new(spr_answers *answers, spr_answer_key key)
+{
+	uint32_t entry = SPR_ANSWER_NONE;
+
+	assert_int_equal(spr_answers_claim(answers, key, &entry), SPR_CLAIM_NEW);
+	assert_int_not_equal(entry, SPR_ANSWER_NONE);
+	return (entry);
+}
+
+/* A claim that must not be, and must leave the caller's entry alone. */
+static void
+claim_finds(spr_answers *answers, spr_answer_key key, spr_claim expected)
+{
+	uint32_t entry = 4711;
+
+	assert_int_equal(spr_answers_claim(answers, key, &entry), expected);
+	assert_int_equal(entry, 4711);
+}
+
+static void
+assert_counts(const spr_answers *answers, uint32_t in_flight, uint32_t remembered)
+{
+	assert_int_equal(spr_answers_in_flight(answers), in_flight);
+	assert_int_equal(spr_answers_remembered(answers), remembered);
+}
+
+static void
+new_refuses_sizes(void **state)
+{
+	spr_answers *answers = NULL;
+	(void)state;
+
+	assert_int_equal(spr_answers_new(&answers, 0, 16), SPR_E_INVALID);
+	assert_string_equal(spr_error_text(SPR_E_INVALID),
+			    "answer table: 0 in flight, 16 remembered: at least 1 in flight, and "
+			    "fewer than 2^28 in all");
+	assert_int_equal(spr_answers_new(&answers, 1, SPR_ANSWERS_MAX - 1), SPR_E_INVALID);
+	assert_int_equal(spr_answers_new(&answers, UINT32_MAX, UINT32_MAX), SPR_E_INVALID);
+	assert_null(answers);
+}
+
+static void
+new_at_the_default_sizes(void **state)
+{
+	spr_answers *answers = table(65536, 1048576);
+	(void)state;
+
+	spr_answers_acked(answers, claim_new(answers, key_of(UINT64_MAX, UINT64_MAX)));
+	claim_finds(answers, key_of(UINT64_MAX, UINT64_MAX), SPR_CLAIM_ACKED);
+	claim_new(answers, key_of(1048575, 0));
+	assert_counts(answers, 1, 1);
+	spr_answers_free(answers);
+}
+
+static void
+new_fails_without_memory(void **state)
+{
+	spr_answers *answers = NULL;
+	unsigned long n;
+	(void)state;
+
+	spr_mem_fail_at(0);
+	spr_answers_free(table(4, 4));
+	n = spr_mem_count();
+	assert_true(n >= 4);
+	for (unsigned long i = 1; i <= n; i++) {
+		spr_mem_fail_at(i);
+		assert_int_equal(spr_answers_new(&answers, 4, 4), SPR_E_NOMEM);
+		assert_null(answers);
+	}
+	spr_mem_fail_at(0);
+	spr_answers_free(NULL);
+}
+
+static void
+claim_acked_forget(void **state)
+{
+	spr_answers *answers = table(4, 4);
+	spr_answer_key a = key_of(1, 1), b = key_of(2, 2);
+	uint32_t entry_a, entry_b;
+	(void)state;
+
+	assert_counts(answers, 0, 0);
+	entry_a = claim_new(answers, a);
+	entry_b = claim_new(answers, b);
+	assert_int_not_equal(entry_a, entry_b);
+	claim_finds(answers, a, SPR_CLAIM_IN_FLIGHT);
+	assert_counts(answers, 2, 0);
+
+	spr_answers_acked(answers, entry_a);
+	claim_finds(answers, a, SPR_CLAIM_ACKED);
+	claim_finds(answers, b, SPR_CLAIM_IN_FLIGHT);
+	assert_counts(answers, 1, 1);
+
+	spr_answers_forget(answers, entry_b);
+	assert_counts(answers, 0, 1);
+	entry_b = claim_new(answers, b);
+	spr_answers_acked(answers, entry_b);
+	claim_finds(answers, b, SPR_CLAIM_ACKED);
+	spr_answers_free(answers);
+}
+
+/* Both halves of a key count, zero is a key like any other. */
+static void
+keys_differ_in_every_bit(void **state)
+{
+	spr_answers *answers = table(129, 0);
+	(void)state;
+
+	claim_new(answers, key_of(0, 0));
+	for (unsigned bit = 0; bit < 64; bit++) {
+		claim_new(answers, key_of(UINT64_C(1) << bit, 0));
+		claim_new(answers, key_of(0, UINT64_C(1) << bit));
+	}
+	claim_finds(answers, key_of(0, 0), SPR_CLAIM_IN_FLIGHT);
+	for (unsigned bit = 0; bit < 64; bit++) {
+		claim_finds(answers, key_of(UINT64_C(1) << bit, 0), SPR_CLAIM_IN_FLIGHT);
+		claim_finds(answers, key_of(0, UINT64_C(1) << bit), SPR_CLAIM_IN_FLIGHT);
+	}
+	assert_counts(answers, 129, 0);
+	spr_answers_free(answers);
+}
+
+static void
+window_evicts_the_oldest_ack(void **state)
+{
+	spr_answers *answers = table(1, 3);
+	(void)state;
+
+	for (uint64_t i = 0; i < 50; i++) {
+		spr_answers_acked(answers, claim_new(answers, key_of(i % 2, i)));
+		for (uint64_t k = i >= 2 ? i - 2 : 0; k <= i; k++)
+			claim_finds(answers, key_of(k % 2, k), SPR_CLAIM_ACKED);
+		if (i >= 3)
+			spr_answers_forget(answers, claim_new(answers, key_of((i - 3) % 2, i - 3)));
+		assert_counts(answers, 0, i < 3 ? (uint32_t)i + 1 : 3);
+	}
+	spr_answers_free(answers);
+}
+
+static void
+window_of_none_remembers_nothing(void **state)
+{
+	spr_answers *answers = table(1, 0);
+	(void)state;
+
+	for (int i = 0; i < 10; i++) {
+		spr_answers_acked(answers, claim_new(answers, key_of(7, 7)));
+		assert_counts(answers, 0, 0);
+	}
+	spr_answers_free(answers);
+}
+
+static void
+window_of_one_remembers_the_last(void **state)
+{
+	spr_answers *answers = table(1, 1);
+	(void)state;
+
+	for (uint64_t i = 1; i < 10; i++) {
+		spr_answers_acked(answers, claim_new(answers, key_of(0, i)));
+		claim_finds(answers, key_of(0, i), SPR_CLAIM_ACKED);
+		spr_answers_forget(answers, claim_new(answers, key_of(0, i - 1)));
+	}
+	assert_counts(answers, 0, 1);
+	spr_answers_free(answers);
+}
+
+/* A full table still answers copies, and every entry comes back. */
+static void
+full_table_is_used_to_the_last_entry(void **state)
+{
+	spr_answers *answers = table(3, 2);
+	uint32_t entries[3];
+	(void)state;
+
+	for (uint64_t round = 0; round < 20; round++) {
+		for (uint64_t i = 0; i < 3; i++)
+			entries[i] = claim_new(answers, key_of(5, round * 3 + i));
+		for (uint64_t i = 0; i < 3; i++)
+			claim_finds(answers, key_of(5, round * 3 + i), SPR_CLAIM_IN_FLIGHT);
+		for (unsigned i = 0; i < 3; i++)
+			spr_answers_acked(answers, entries[i]);
+		assert_counts(answers, 0, 2);
+	}
+	spr_answers_free(answers);
+}
+
+/* One chain of three; each position removed, the others must stay in reach. */
+static void
+removal_keeps_the_rest_of_a_chain(void **state)
+{
+	(void)state;
+
+	for (unsigned gone = 0; gone < 3; gone++) {
+		spr_answers *answers = table(3, 0);
+		uint32_t entries[3];
+
+		for (unsigned i = 0; i < 3; i++)
+			entries[i] = claim_new(answers, key_of(9, i));
+		spr_answers_forget(answers, entries[gone]);
+		for (unsigned i = 0; i < 3; i++) {
+			if (i != gone)
+				claim_finds(answers, key_of(9, i), SPR_CLAIM_IN_FLIGHT);
+		}
+		claim_new(answers, key_of(9, gone));
+		assert_counts(answers, 3, 0);
+		spr_answers_free(answers);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(new_refuses_sizes),
+	    cmocka_unit_test(new_at_the_default_sizes),
+	    cmocka_unit_test(new_fails_without_memory),
+	    cmocka_unit_test(claim_acked_forget),
+	    cmocka_unit_test(keys_differ_in_every_bit),
+	    cmocka_unit_test(window_evicts_the_oldest_ack),
+	    cmocka_unit_test(window_of_none_remembers_nothing),
+	    cmocka_unit_test(window_of_one_remembers_the_last),
+	    cmocka_unit_test(full_table_is_used_to_the_last_entry),
+	    cmocka_unit_test(removal_keeps_the_rest_of_a_chain),
+	};
+
+	return (cmocka_run_group_tests(tests, NULL, NULL));
+}
