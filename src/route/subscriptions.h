@@ -28,11 +28,14 @@ typedef struct spr_subscriptions spr_subscriptions;
 /* An interned callback. Its job prefix is made once: {"s":"<callback, JSON-escaped>","payload": */
 typedef struct spr_callback {
 	spr_epoch_entry retire;
-	_Atomic uint32_t refs;
-	uint32_t         text_len;
-	uint32_t         prefix_len;
-	uint32_t         prefix_at; /* offset of the prefix in bytes; the text is at 0, NUL-terminated */
-	char             bytes[];
+	_Atomic uint32_t refs;    /* one while interned, and one for each time a reader holds it */
+	uint32_t n_subscriptions; /* writer only */
+	/* constant once published */
+	uint64_t hash; /* of the text */
+	uint32_t text_len;
+	uint32_t prefix_len;
+	uint32_t prefix_at; /* offset of the prefix in bytes; the text is at 0, NUL-terminated */
+	char bytes[];
 } spr_callback;
 
 static inline const char *
@@ -49,13 +52,13 @@ spr_callback_prefix(const spr_callback *callback)
 /* The distinct callbacks of one fan-out, each held. Reused from one resolve to the next; grows, never shrinks below. */
 typedef struct spr_matches {
 	spr_callback **callback;
-	size_t         n;
-	size_t         capacity;
-	size_t         longest_prefix;       /* of all in callback[] */
-	size_t         suppressed_expired;   /* by the last resolve */
-	size_t         suppressed_duplicate; /* by the last resolve */
-	/* distinct-set scratch, owned by subscriptions.c */
-	void  *seen;
+	size_t n;
+	size_t capacity;
+	size_t longest_prefix;       /* of all in callback[] */
+	size_t suppressed_expired;   /* by the last resolve */
+	size_t suppressed_duplicate; /* by the last resolve */
+	/* distinct-set scratch, owned by matches.c */
+	void *seen;
 	size_t seen_capacity;
 } spr_matches;
 
@@ -68,11 +71,13 @@ void spr_subscriptions_free(spr_subscriptions *subscriptions);
  * [control] Adds, or renews an existing (pattern, callback). *created tells which. expires_s is wall-clock seconds.
  * SPR_E_NOMEM leaves everything as it was.
  */
-spr_err spr_subscriptions_subscribe(spr_subscriptions *subscriptions, const spr_predicate *pattern, const char *callback,
-    size_t callback_len, int64_t expires_s, bool *created);
+spr_err spr_subscriptions_subscribe(spr_subscriptions *subscriptions, const spr_predicate *pattern,
+				    const char *callback, size_t callback_len, int64_t expires_s,
+				    bool *created);
 /* [control] SPR_E_NOT_FOUND when there is none. Empty nodes are pruned. */
-spr_err spr_subscriptions_unsubscribe(
-    spr_subscriptions *subscriptions, const spr_predicate *pattern, const char *callback, size_t callback_len);
+spr_err
+spr_subscriptions_unsubscribe(spr_subscriptions *subscriptions, const spr_predicate *pattern,
+			      const char *callback, size_t callback_len);
 
 /*
  * [any, own record, not inside a section] One epoch section: the distinct live callbacks of every layer of the
@@ -80,7 +85,8 @@ spr_err spr_subscriptions_unsubscribe(
  * SPR_E_NOMEM; then nothing is held and matches->n is 0.
  */
 spr_err spr_subscriptions_resolve(spr_subscriptions *subscriptions, spr_epoch_record *record,
-    const spr_predicate *predicate, int64_t now_s, size_t max_fanout, spr_matches *matches);
+				  const spr_predicate *predicate, int64_t now_s, size_t max_fanout,
+				  spr_matches *matches);
 
 /* [any] Gives back one held callback. */
 void spr_callback_drop(spr_subscriptions *subscriptions, spr_callback *callback);
@@ -90,17 +96,23 @@ void spr_matches_drop_from(spr_subscriptions *subscriptions, spr_matches *matche
 void spr_matches_fini(spr_matches *matches);
 
 /* Why a subscriber of a layer is or is not told. */
-typedef enum spr_verdict { SPR_VERDICT_TOLD, SPR_VERDICT_EXPIRED, SPR_VERDICT_DUPLICATE } spr_verdict;
+typedef enum spr_verdict {
+	SPR_VERDICT_TOLD,
+	SPR_VERDICT_EXPIRED,
+	SPR_VERDICT_DUPLICATE
+} spr_verdict;
 typedef struct spr_explain {
 	/* called for every layer, shortest first, the catch-all (0 segments) too, empty ones too */
 	void (*on_layer)(void *arg, unsigned n_segments);
 	/* called for each subscriber of the layer, inside the epoch section: copy what you keep, do not wait */
-	void (*on_subscriber)(void *arg, unsigned n_segments, const char *callback, int64_t expires_s, spr_verdict verdict);
+	void (*on_subscriber)(void *arg, unsigned n_segments, const char *callback,
+			      int64_t expires_s, spr_verdict verdict);
 	void *arg;
 } spr_explain;
 /* [any, own record] The same walk as resolve, told layer by layer. */
 spr_err spr_subscriptions_explain(spr_subscriptions *subscriptions, spr_epoch_record *record,
-    const spr_predicate *predicate, int64_t now_s, const spr_explain *explain);
+				  const spr_predicate *predicate, int64_t now_s,
+				  const spr_explain *explain);
 
 typedef struct spr_subscriptions_stats {
 	uint64_t subscriptions;
@@ -110,4 +122,5 @@ typedef struct spr_subscriptions_stats {
 	uint64_t retired_bytes;
 } spr_subscriptions_stats;
 /* [any] A snapshot. */
-void spr_subscriptions_get_stats(const spr_subscriptions *subscriptions, spr_subscriptions_stats *out);
+void
+spr_subscriptions_get_stats(const spr_subscriptions *subscriptions, spr_subscriptions_stats *out);

@@ -1,0 +1,131 @@
+/*
+ * table - a hash table of pointers that readers probe while one writer changes it.
+ *
+ * Writer      one control thread: insert, remove, fini
+ * Reader      any thread inside an epoch section: find, prefetch (the writer needs no section)
+ * Ownership   items stay the caller's: it retires an item after remove, never before
+ * Ordering    E8: what was written to an item before insert is visible to the find that returns it
+ * Progress    find wait-free: it looks at each slot of one array at most once; a change is
+ *             amortised O(1), and no single one moves more than a shard's items
+ * Limits      memory; insert fails with SPR_E_NOMEM and leaves the table as it was
+ * Teardown    no reader left
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "route/space.h"
+
+#define SPR_TABLE_SHARDS 256
+
+/* The slots of a shard. They are never moved: to grow, a new array is filled and published. */
+typedef struct spr_table_array {
+	spr_epoch_entry retire;
+	/* writer only */
+	uint32_t log2;
+	uint32_t n_live;
+	uint32_t n_dead; /* removed, still in some item's way */
+	/* read by readers */
+	_Alignas(SPR_CACHELINE) _Atomic uint64_t slot[];
+} spr_table_array;
+
+typedef struct spr_table {
+	_Atomic uint64_t shard[SPR_TABLE_SHARDS]; /* array, its log2 on top; 0: none yet */
+	spr_space *space;
+	size_t hash_at; /* offset of an item's uint64_t hash, for growing */
+} spr_table;
+
+/*
+ * A word is a pointer (48 bits are enough for user space on x86-64) and 16 bits more: a shard's
+ * word has the array's log2 there, so that one load gives both; a slot's has a piece of the item's
+ * hash, so that what is not looked for is passed without touching its memory. A used slot's piece
+ * is never 0; an empty slot is 0, a dead one 1.
+ */
+#define SPR_TABLE_DEAD UINT64_C(1)
+
+static inline void *
+spr_table_pointer(uint64_t word)
+{
+	return ((void *)(uintptr_t)(word & ((UINT64_C(1) << 48) - 1)));
+}
+
+static inline uint64_t
+spr_table_piece(uint64_t hash)
+{
+	return ((hash >> 40 & 0xffff) | 1);
+}
+
+/* [control] hash_at is the offset in an item of its uint64_t hash. */
+void spr_table_init(spr_table *table, spr_space *space, size_t hash_at);
+/* [control, no reader left] Forgets the items. */
+void spr_table_fini(spr_table *table);
+/* [control] The item must not be in; its hash is read from it. */
+spr_err spr_table_insert(spr_table *table, void *item);
+/* [control] The item must be in. */
+void spr_table_remove(spr_table *table, const void *item);
+/* [control] Calls each for every item; it may free the item if the table is not used any more but
+ * for fini. */
+void spr_table_each(const spr_table *table, void (*each)(void *arg, void *item), void *arg);
+
+/* [any, inside epoch] Asks for the slot of a hash. */
+static inline void
+spr_table_prefetch(const spr_table *table, uint64_t hash)
+{
+	/* E8 acquire: pairs with the release that published the array in table.c */
+	uint64_t word = atomic_load_explicit(&table->shard[hash >> 56], memory_order_acquire);
+	const spr_table_array *array = spr_table_pointer(word);
+
+	if (array != NULL)
+		__builtin_prefetch(&array->slot[hash & ((UINT64_C(1) << (word >> 48)) - 1)]);
+}
+
+/* [any, inside epoch] Asks for the item that find will most likely look at first. */
+static inline void
+spr_table_prefetch_item(const spr_table *table, uint64_t hash)
+{
+	/* E8 acquire: pairs with the release that published the array in table.c */
+	uint64_t word = atomic_load_explicit(&table->shard[hash >> 56], memory_order_acquire);
+	const spr_table_array *array = spr_table_pointer(word);
+	uint64_t mask = (UINT64_C(1) << (word >> 48)) - 1, found = 0;
+
+	for (uint64_t n = 0; array != NULL && n <= mask; n++) {
+		/* relaxed: only the address is used */
+		found = atomic_load_explicit(&array->slot[(hash + n) & mask], memory_order_relaxed);
+		if (found == 0 || found >> 48 == spr_table_piece(hash))
+			break;
+	}
+	__builtin_prefetch(spr_table_pointer(found));
+	__builtin_prefetch((const char *)spr_table_pointer(found) + SPR_CACHELINE);
+}
+
+/*
+ * [any, inside epoch] The item with this hash that is_it(item, key) says yes to, or NULL. It is
+ * called for items of other hashes too, if rarely.
+ */
+static inline void *
+spr_table_find(const spr_table *table, uint64_t hash,
+	       bool (*is_it)(const void *item, const void *key), const void *key)
+{
+	/* E8 acquire: pairs with the release that published the array in table.c */
+	uint64_t word = atomic_load_explicit(&table->shard[hash >> 56], memory_order_acquire);
+	const spr_table_array *array = spr_table_pointer(word);
+	uint64_t mask = (UINT64_C(1) << (word >> 48)) - 1;
+
+	if (array == NULL)
+		return (NULL);
+	for (uint64_t n = 0; n <= mask; n++) {
+		/* E8 acquire: pairs with the release of the slot in table.c */
+		uint64_t found =
+		    atomic_load_explicit(&array->slot[(hash + n) & mask], memory_order_acquire);
+
+		if (found == 0)
+			break;
+		if (found >> 48 == spr_table_piece(hash) && is_it(spr_table_pointer(found), key))
+			return (spr_table_pointer(found));
+	}
+	return (NULL);
+}
