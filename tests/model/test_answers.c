@@ -4,15 +4,10 @@
  * and a list of acks in order; after each step both must agree on the key just touched, now and
  * then on all of them.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "spr_test.h"
 
 #include "path/answers.h"
 
@@ -35,10 +30,7 @@ static uint64_t random_state;
 static unsigned
 random_below(unsigned n)
 {
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return ((unsigned)((random_state >> 11) % n));
+	return ((unsigned)spr_test_below(&random_state, n));
 }
 
 /* Eight buckets' worth of low halves: chains of dozens. */
@@ -130,7 +122,7 @@ run(unsigned max_inflight, unsigned window, unsigned percent_acked)
 	assert_non_null(t);
 	t->max_inflight = max_inflight;
 	t->window = window;
-	assert_int_equal(spr_answers_new(&answers, max_inflight, window), SPR_OK);
+	assert_ok(spr_answers_new(&answers, max_inflight, window));
 	for (unsigned i = 0; i < N_STEPS; i++) {
 		/* drifts between empty and full, so both edges are met */
 		if (random_below(100) < (i / 500 % 2 == 0 ? 65u : 35u))
@@ -195,10 +187,7 @@ main(void)
 	    cmocka_unit_test(window_of_none), cmocka_unit_test(one_in_flight),
 	    cmocka_unit_test(one_and_one),    cmocka_unit_test(all_keys_remembered),
 	};
-	const char *seed = getenv("SPR_TEST_SEED");
 
-	random_state = seed != NULL ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL);
-	printf("SPR_TEST_SEED=%llu\n", (unsigned long long)random_state);
-	random_state |= 1; /* the generator stands still at 0 */
+	random_state = spr_test_seed();
 	return (cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -9,18 +9,11 @@
  *   - E9: a plain variable per key, written by its owner and by the ledger before it lets the key
  *     go, is what ThreadSanitizer watches
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
+
+#include "spr_test.h"
 
 #include "base/mem.h"
 #include "base/stack.h"
@@ -62,17 +55,6 @@ typedef struct scene {
 	unsigned long n_answered;
 	unsigned acked[N_CLAIMS * N_DISPATCHERS + 1]; /* keys, by number */
 } scene;
-
-static uint64_t seed;
-
-static unsigned
-random_below(uint64_t *state, unsigned n)
-{
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	*state ^= *state << 17;
-	return ((unsigned)((*state >> 11) % n));
-}
 
 static spr_answer_key
 key_of(unsigned k)
@@ -139,7 +121,7 @@ dispatch(void *arg)
 	for (unsigned i = 0; i < N_CLAIMS; i++) {
 		while (!take_unit(d->scene))
 			sched_yield();
-		claim_once(d->scene, random_below(&d->random, N_KEYS));
+		claim_once(d->scene, (unsigned)spr_test_below(&d->random, N_KEYS));
 	}
 	atomic_fetch_sub(&d->scene->n_running, 1);
 	return (NULL);
@@ -173,7 +155,7 @@ answer(scene *s, owned *o, bool is_ack)
 static void
 run_ledger(scene *s)
 {
-	uint64_t random = seed ^ UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t random = spr_test_seed() + N_DISPATCHERS;
 
 	for (;;) {
 		bool is_last = atomic_load(&s->n_running) == 0;
@@ -187,7 +169,7 @@ run_ledger(scene *s)
 			spr_stack_entry *next = spr_stack_next(at);
 
 			answer(s, SPR_STACK_CONTAINER(at, owned, link),
-			       random_below(&random, 100) < s->percent_acked);
+			       spr_test_below(&random, 100) < s->percent_acked);
 			at = next;
 		}
 	}
@@ -223,7 +205,7 @@ play(unsigned max_inflight, unsigned window, unsigned percent_acked)
 
 	assert_non_null(s);
 	assert_true(max_inflight + window < MAX_ENTRIES);
-	assert_int_equal(spr_answers_new(&s->answers, max_inflight, window), SPR_OK);
+	assert_ok(spr_answers_new(&s->answers, max_inflight, window));
 	s->window = window;
 	s->percent_acked = percent_acked;
 	atomic_store(&s->units, (int)max_inflight);
@@ -231,7 +213,7 @@ play(unsigned max_inflight, unsigned window, unsigned percent_acked)
 	spr_stack_init(&s->mailbox);
 	assert_int_equal(pthread_barrier_init(&s->gate, NULL, N_DISPATCHERS + 1), 0);
 	for (unsigned i = 0; i < N_DISPATCHERS; i++) {
-		dispatchers[i] = (dispatcher){.scene = s, .random = (seed + i * 7919) | 1};
+		dispatchers[i] = (dispatcher){.scene = s, .random = spr_test_seed() + i};
 		assert_int_equal(
 		    pthread_create(&dispatchers[i].thread, NULL, dispatch, &dispatchers[i]), 0);
 	}
@@ -286,10 +268,7 @@ main(void)
 	    cmocka_unit_test(window_of_none),
 	    cmocka_unit_test(few_entries),
 	};
-	const char *given = getenv("SPR_TEST_SEED");
 
-	seed = given != NULL ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
-	printf("SPR_TEST_SEED=%llu\n", (unsigned long long)seed);
 	spr_sync_yield_percent(5);
 	return (cmocka_run_group_tests(tests, NULL, NULL));
 }

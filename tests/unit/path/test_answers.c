@@ -2,12 +2,7 @@
  * The answer table's calls one by one, on tables so small that every limit is met: one in flight,
  * no window, a window of one, and chains of which the first, a middle and the last entry go.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <string.h>
+#include "spr_test.h"
 
 #include "base/mem.h"
 #include "path/answers.h"
@@ -24,7 +19,7 @@ table(unsigned max_inflight, unsigned dedup_window)
 {
 	spr_answers *answers = NULL;
 
-	assert_int_equal(spr_answers_new(&answers, max_inflight, dedup_window), SPR_OK);
+	assert_ok(spr_answers_new(&answers, max_inflight, dedup_window));
 	assert_non_null(answers);
 	return (answers);
 }
@@ -63,12 +58,12 @@ new_refuses_sizes(void **state)
 	spr_answers *answers = NULL;
 	(void)state;
 
-	assert_int_equal(spr_answers_new(&answers, 0, 16), SPR_E_INVALID);
+	assert_fails(spr_answers_new(&answers, 0, 16), SPR_E_INVALID);
 	assert_string_equal(spr_error_text(SPR_E_INVALID),
 			    "answer table: 0 in flight, 16 remembered: at least 1 in flight, and "
 			    "fewer than 2^28 in all");
-	assert_int_equal(spr_answers_new(&answers, 1, SPR_ANSWERS_MAX - 1), SPR_E_INVALID);
-	assert_int_equal(spr_answers_new(&answers, UINT32_MAX, UINT32_MAX), SPR_E_INVALID);
+	assert_fails(spr_answers_new(&answers, 1, SPR_ANSWERS_MAX - 1), SPR_E_INVALID);
+	assert_fails(spr_answers_new(&answers, UINT32_MAX, UINT32_MAX), SPR_E_INVALID);
 	assert_null(answers);
 }
 
@@ -98,7 +93,7 @@ new_fails_without_memory(void **state)
 	assert_true(n >= 4);
 	for (unsigned long i = 1; i <= n; i++) {
 		spr_mem_fail_at(i);
-		assert_int_equal(spr_answers_new(&answers, 4, 4), SPR_E_NOMEM);
+		assert_fails(spr_answers_new(&answers, 4, 4), SPR_E_NOMEM);
 		assert_null(answers);
 	}
 	spr_mem_fail_at(0);
