@@ -247,7 +247,9 @@ spr_options_parse(spr_options *out, int argc, char **argv, char **envp)
 fail:
 	spr_options_free(&options);
 	/* whoever asks for a check wants one exit code for "this configuration is bad" */
-	return (rv == SPR_E_USAGE && has_argument(argv, "--check-config") ? SPR_E_CONFIG : rv);
+	if (rv == SPR_E_USAGE && has_argument(argv, "--check-config"))
+		return (spr_fail(SPR_E_CONFIG, "%s", spr_error_text(rv)));
+	return (rv);
 }
 
 spr_err

@@ -263,10 +263,12 @@ spr_config_set(spr_config *config, unsigned row, const char *text, spr_config_or
 	if (is_number(r->type) && !parse_number(r, text, &number))
 		return (refuse_number(config, row, text, origin));
 	if (!is_built(r, text, number)) {
-		(void)spr_config_refuse(config, row, origin,
-					"%.*s is not in this version; only %s is",
-					SPR_CONFIG_VALUE_SHOWN, text, r->standard);
-		return (SPR_E_CONFIG);
+		/* on the command line too: the flag is right, the configuration is for another
+		 * version */
+		rv = spr_config_refuse(config, row, origin,
+				       "%.*s is not in this version; only %s is",
+				       SPR_CONFIG_VALUE_SHOWN, text, r->standard);
+		return (spr_fail(SPR_E_CONFIG, "%s", spr_error_text(rv)));
 	}
 	if (origin < config->origins[row])
 		return (SPR_OK);

@@ -218,10 +218,8 @@ spr_config_read_text(spr_config *config, const char *text, size_t len)
 	spr_err rv = SPR_OK;
 	unsigned row = 0;
 
-	if ((rv = spr_json_parse(&root, text, len)) != SPR_OK) {
-		spr_wrap("%s", config->path);
-		return (SPR_E_CONFIG);
-	}
+	if ((rv = spr_json_parse(&root, text, len)) != SPR_OK)
+		return (spr_fail(SPR_E_CONFIG, "%s: %s", config->path, spr_error_text(rv)));
 	if (!cJSON_IsObject(root))
 		rv = spr_fail(SPR_E_CONFIG, "%s: the file is not a JSON object", config->path);
 	for (member = root->child; member != NULL && rv == SPR_OK; member = member->next) {
