@@ -1,90 +1,20 @@
 /*
- * Dead letters: every line is read back by the project's scanner and by cJSON. Most tests have no
- * thread and flush by hand; the last ones run the real one.
+ * Dead letters on their way to the file: each call, each thing that can go wrong with a disk, the
+ * bound of the queue. Most tests have no thread and flush by hand; the last ones run the real one.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "spr_test.h"
 
 #include "base/clock.h"
-#include "base/counters.h"
-#include "base/json.h"
 #include "base/mem.h"
-#include "path/dead_letter.h"
-
-#define NOTHING ((spr_range){.at = NULL})
-
-/* A file in a directory of its own, and a dead letter office that writes to it. */
-typedef struct scene {
-	char *dir;
-	char path[256];
-	spr_dead_letter *dl;
-	uint64_t n_letters, n_errors; /* counters when it began */
-} scene;
-
-static spr_range
-range_of(const char *text)
-{
-	return ((spr_range){.at = (const uint8_t *)text, .len = strlen(text)});
-}
-
-static scene
-scene_open(const char *content)
-{
-	scene s = {.dir = spr_test_tmpdir()};
-	FILE *file;
-
-	snprintf(s.path, sizeof(s.path), "%s/dead.ndjson", s.dir);
-	if (content != NULL) {
-		assert_non_null(file = fopen(s.path, "w"));
-		fputs(content, file);
-		fclose(file);
-	}
-	assert_ok(spr_dead_letter_new(&s.dl, s.path));
-	s.n_letters = spr_counter_sum(SPR_C_DEAD_LETTERS);
-	s.n_errors = spr_counter_sum(SPR_C_DEAD_LETTER_ERRORS);
-	return (s);
-}
-
-static void
-scene_close(scene *s)
-{
-	spr_dead_letter_free(s->dl);
-	spr_test_cleanup(s->dir);
-}
+#include "dead_letter_scene.h"
 
 static void
 assert_counts(const scene *s, uint64_t n_letters, uint64_t n_errors)
 {
 	assert_int_equal(spr_counter_sum(SPR_C_DEAD_LETTERS) - s->n_letters, n_letters);
 	assert_int_equal(spr_counter_sum(SPR_C_DEAD_LETTER_ERRORS) - s->n_errors, n_errors);
-}
-
-/* The whole file, NUL at its end; the caller frees it. */
-static char *
-read_file(const char *path, size_t *len)
-{
-	FILE *file = fopen(path, "r");
-	struct stat st;
-	char *text;
-
-	assert_non_null(file);
-	assert_int_equal(fstat(fileno(file), &st), 0);
-	*len = (size_t)st.st_size;
-	text = calloc(1, *len + 1);
-	assert_non_null(text);
-	assert_int_equal(fread(text, 1, *len, file), *len);
-	fclose(file);
-	return (text);
 }
 
 static unsigned
@@ -98,88 +28,6 @@ count_lines(const char *path)
 		n += text[i] == '\n';
 	free(text);
 	return (n);
-}
-
-/* The n-th line (0 is the first), which must be a JSON object; the caller deletes it. */
-static cJSON *
-line_of(const char *path, unsigned n)
-{
-	size_t len;
-	char *text = read_file(path, &len), *at = text, *end;
-	spr_document document;
-	cJSON *object = NULL;
-
-	for (; n > 0; n--) {
-		assert_non_null(at = strchr(at, '\n'));
-		at++;
-	}
-	assert_non_null(end = strchr(at, '\n'));
-	spr_scan_document((const uint8_t *)at, (size_t)(end - at), SPR_FORMAT_BARE, &document);
-	assert_int_not_equal(document.reason, SPREADER_REASON_NOT_JSON);
-	assert_int_equal(document.whole.len, end - at);
-	object = cJSON_ParseWithLength(at, (size_t)(end - at));
-	free(text);
-	assert_non_null(object);
-	return (object);
-}
-
-static bool
-is_marked(const cJSON *line, const char *name)
-{
-	return (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(line, name)));
-}
-
-/* What "bytes" of the first line stands for, by the header's rules; the caller frees it. */
-static uint8_t *
-bytes_of(const char *path, bool *is_binary, size_t *len)
-{
-	static const char name[] = ",\"bytes\":\"";
-	size_t file_len, n = 0;
-	char *text = read_file(path, &file_len), *begin = strstr(text, name), *end;
-	uint8_t *out = malloc(file_len + 1);
-	bool has_lone_surrogate;
-
-	assert_non_null(out);
-	assert_non_null(begin);
-	begin += strlen(name);
-	for (end = begin; *end != '"'; end++)
-		end += *end == '\\';
-	*is_binary = strstr(end, ",\"binary\":true") != NULL;
-	*len = spr_scan_decode((spr_range){.at = (uint8_t *)begin, .len = (size_t)(end - begin)},
-			       out, file_len, &has_lone_surrogate);
-	assert_false(has_lone_surrogate);
-	free(text);
-	if (!*is_binary)
-		return (out);
-	for (size_t i = 0; i < *len; i++) {
-		uint8_t lead = out[i];
-
-		assert_true(lead < 0xC4); /* no character above U+00FF */
-		out[n++] = lead < 0x80 ? lead : (uint8_t)(lead << 6 | (out[++i] & 0x3F));
-	}
-	*len = n;
-	return (out);
-}
-
-/* Writes one document and reads it back. */
-static void
-assert_comes_back(const uint8_t *bytes, size_t len, bool is_text)
-{
-	scene s = scene_open(NULL);
-	size_t got_len;
-	uint8_t *got;
-	bool is_binary;
-
-	spr_dead_letter_write(s.dl, SPREADER_REASON_NOT_JSON, NOTHING, NOTHING,
-			      (spr_range){.at = bytes, .len = len});
-	assert_int_equal(spr_dead_letter_flush(s.dl), 1);
-	cJSON_Delete(line_of(s.path, 0));
-	got = bytes_of(s.path, &is_binary, &got_len);
-	assert_int_equal(is_binary, !is_text);
-	assert_int_equal(got_len, len);
-	assert_memory_equal(got, bytes, len);
-	free(got);
-	scene_close(&s);
 }
 
 static void
@@ -281,164 +129,6 @@ every_reason_has_its_line(void **state)
 		cJSON_Delete(line);
 	}
 	assert_counts(&s, n, 0);
-	scene_close(&s);
-}
-
-static void
-what_is_empty_is_left_out(void **state)
-{
-	scene s = scene_open(NULL);
-	cJSON *line;
-	(void)state;
-
-	spr_dead_letter_write(s.dl, SPREADER_REASON_REFUSED, NOTHING, NOTHING, NOTHING);
-	spr_dead_letter_write(s.dl, SPREADER_REASON_REFUSED, NOTHING, range_of("x"), NOTHING);
-	assert_int_equal(spr_dead_letter_flush(s.dl), 2);
-	line = line_of(s.path, 0);
-	assert_int_equal(cJSON_GetArraySize(line), 2);
-	cJSON_Delete(line);
-	line = line_of(s.path, 1);
-	assert_int_equal(cJSON_GetArraySize(line), 3);
-	assert_string_equal(spr_json_text(line, "id"), "x");
-	cJSON_Delete(line);
-	scene_close(&s);
-}
-
-/* An id may hold half a surrogate pair; on the line it looks as it did on the wire. */
-static void
-id_with_a_lone_surrogate(void **state)
-{
-	scene s = scene_open(NULL);
-	size_t len;
-	char *text;
-	(void)state;
-
-	spr_dead_letter_write(s.dl, SPREADER_REASON_BAD_PREDICATE, NOTHING,
-			      range_of("a\xED\xA0\x80"), range_of("{}"));
-	spr_dead_letter_flush(s.dl);
-	text = read_file(s.path, &len);
-	assert_non_null(strstr(text, ",\"id\":\"a\\ud800\",\"bytes\":\"{}\"}\n"));
-	free(text);
-	scene_close(&s);
-}
-
-static void
-text_comes_back(void **state)
-{
-	static const char *const texts[] = {
-	    "[1,",
-	    "\x01\x02\x1f\x7f\t\r\n\b\f\"\\/",
-	    "\xC2\x80 \xDF\xBF \xE0\xA0\x80 \xED\x9F\xBF \xEE\x80\x80 \xEF\xBF\xBF",
-	    "\xF0\x90\x80\x80 \xF4\x8F\xBF\xBF",
-	};
-	(void)state;
-
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-		assert_comes_back((const uint8_t *)texts[i], strlen(texts[i]), true);
-	assert_comes_back((const uint8_t *)"a\0b", 3, true);
-}
-
-/* Each is no UTF-8: stray, overlong, surrogate, too high, cut off, a bad middle. */
-static void
-binary_comes_back(void **state)
-{
-	static const char *const texts[] = {
-	    "\x80",
-	    "\xBF",
-	    "\xC0\x80",
-	    "\xC1\xBF",
-	    "\xE0\x9F\xBF",
-	    "\xED\xA0\x80",
-	    "\xF0\x8F\xBF\xBF",
-	    "\xF4\x90\x80\x80",
-	    "\xF5\x80\x80\x80",
-	    "\xFF",
-	    "{\xC3",
-	    "\xE2\x82",
-	    "\xF0\x9F\x98",
-	    "\xE2\x28\xA1",
-	    "\xE2\x82\xC3",
-	    "\xC3\xA9\xFF",
-	    "\xF0\x9F\x98\x41",
-	};
-	uint8_t all[256];
-	(void)state;
-
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-		assert_comes_back((const uint8_t *)texts[i], strlen(texts[i]), false);
-	for (unsigned i = 0; i < sizeof(all); i++)
-		all[i] = (uint8_t)i;
-	assert_comes_back(all, sizeof(all), false);
-}
-
-static void
-random_bytes_come_back(void **state)
-{
-	uint64_t random = spr_test_seed();
-	uint8_t bytes[64];
-	(void)state;
-
-	for (unsigned i = 0; i < 100; i++) {
-		size_t len = 1 + spr_test_below(&random, sizeof(bytes) - 1);
-
-		for (size_t k = 0; k < len; k++)
-			bytes[k] = (uint8_t)spr_test_random(&random);
-		bytes[spr_test_below(&random, len)] = 0xFF;
-		assert_comes_back(bytes, len, false);
-	}
-}
-
-/* shift moves a four-byte character over the limit. */
-static void
-long_document_is_cut_between_characters(void **state)
-{
-	size_t len = SPR_DEAD_LETTER_BYTES_MAX + 100;
-	uint8_t *bytes = malloc(len), *got;
-	(void)state;
-
-	assert_non_null(bytes);
-	for (size_t shift = 0; shift < 4; shift++) {
-		scene s = scene_open(NULL);
-		size_t got_len, kept = SPR_DEAD_LETTER_BYTES_MAX - (shift == 0 ? 0 : 4 - shift);
-		bool is_binary;
-		cJSON *line;
-
-		for (size_t i = 0; i < len; i++)
-			bytes[i] = i < shift ? 'x' : (uint8_t) "\xF0\x9F\x98\x80"[(i - shift) % 4];
-		spr_dead_letter_write(s.dl, SPREADER_REASON_NOT_JSON, NOTHING, NOTHING,
-				      (spr_range){.at = bytes, .len = len});
-		spr_dead_letter_flush(s.dl);
-		line = line_of(s.path, 0);
-		assert_true(is_marked(line, "truncated"));
-		cJSON_Delete(line);
-		got = bytes_of(s.path, &is_binary, &got_len);
-		assert_false(is_binary);
-		assert_int_equal(got_len, shift == 0 ? kept : kept - kept % 4 + shift);
-		assert_memory_equal(got, bytes, got_len);
-		free(got);
-		scene_close(&s);
-	}
-	free(bytes);
-}
-
-static void
-document_of_the_limit_is_whole(void **state)
-{
-	uint8_t *bytes = malloc(SPR_DEAD_LETTER_BYTES_MAX);
-	scene s = scene_open(NULL);
-	cJSON *line;
-	(void)state;
-
-	assert_non_null(bytes);
-	memset(bytes, 0x80, SPR_DEAD_LETTER_BYTES_MAX); /* six characters each: the longest line */
-	spr_dead_letter_write(s.dl, SPREADER_REASON_NOT_JSON, NOTHING, NOTHING,
-			      (spr_range){.at = bytes, .len = SPR_DEAD_LETTER_BYTES_MAX});
-	spr_dead_letter_flush(s.dl);
-	line = line_of(s.path, 0);
-	assert_true(is_marked(line, "binary"));
-	assert_false(is_marked(line, "truncated"));
-	cJSON_Delete(line);
-	free(bytes);
 	scene_close(&s);
 }
 
@@ -722,13 +412,6 @@ main(void)
 	    cmocka_unit_test(new_fails_without_memory),
 	    cmocka_unit_test(file_is_private),
 	    cmocka_unit_test(every_reason_has_its_line),
-	    cmocka_unit_test(what_is_empty_is_left_out),
-	    cmocka_unit_test(id_with_a_lone_surrogate),
-	    cmocka_unit_test(text_comes_back),
-	    cmocka_unit_test(binary_comes_back),
-	    cmocka_unit_test(random_bytes_come_back),
-	    cmocka_unit_test(long_document_is_cut_between_characters),
-	    cmocka_unit_test(document_of_the_limit_is_whole),
 	    cmocka_unit_test(old_lines_stay),
 	    cmocka_unit_test(torn_line_costs_only_itself),
 	    cmocka_unit_test(reopen_after_a_rename),
