@@ -21,42 +21,48 @@ typedef struct spr_store spr_store;
 
 typedef struct spr_store_row {
 	const char *pattern; /* normalised text, the catch-all as "*" */
-	size_t      pattern_len;
+	size_t pattern_len;
 	const char *callback;
-	size_t      callback_len;
-	int64_t     expires_s;
+	size_t callback_len;
+	int64_t expires_s;
 } spr_store_row;
 
 /*
- * [main] path may be ":memory:". *was_created is set when there was none. SPR_E_NOT_FOUND with must_exist and none;
- * SPR_E_LOCKED when another daemon has it; SPR_E_STORE when it is unreadable or of a newer schema.
+ * [main] path may be ":memory:". *was_created is set when there was none, or an empty file.
+ * SPR_E_NOT_FOUND with must_exist and none; SPR_E_LOCKED when another daemon has it; SPR_E_IO when
+ * <path>.lock cannot be made; SPR_E_STORE when it is unreadable, read-only, another program's or of
+ * a newer schema.
  */
 spr_err spr_store_open(spr_store **out, const char *path, bool must_exist, bool *was_created);
 /* [main] NULL and half-built are fine. */
 void spr_store_close(spr_store *store);
 
-/* [main, before the users start] Every row; the callback's error ends it. A row with wrong types is counted
- * (STORE_BROKEN_RECORDS) and skipped. */
-spr_err spr_store_load(spr_store *store, spr_err (*on_row)(void *arg, const spr_store_row *row), void *arg);
+/* [main, before the users start] Every row; the callback's error ends it. A row with wrong types is
+ * counted (STORE_BROKEN_RECORDS) and skipped. */
+spr_err
+spr_store_load(spr_store *store, spr_err (*on_row)(void *arg, const spr_store_row *row), void *arg);
 
 /* [control writer] One transaction at a time. */
 spr_err spr_store_begin(spr_store *store);
 spr_err spr_store_put(spr_store *store, const spr_store_row *row, bool *created);
 /* SPR_E_NOT_FOUND when there is none (the transaction stays open). */
 spr_err spr_store_remove(spr_store *store, const char *pattern, const char *callback);
+/* An error rolls back: after it no transaction is open. */
 spr_err spr_store_commit(spr_store *store);
 void spr_store_rollback(spr_store *store);
 /* Rows with expires_s < before_s, at most max of them, read only. */
 spr_err spr_store_expired(spr_store *store, int64_t before_s, unsigned max,
-    spr_err (*on_row)(void *arg, const spr_store_row *row), void *arg);
+			  spr_err (*on_row)(void *arg, const spr_store_row *row), void *arg);
 
 typedef struct spr_store_query {
-	unsigned    limit;
-	const char *after_pattern; /* NULL: from the start; else rows behind (after_pattern, after_callback) */
+	unsigned limit;
+	const char *after_pattern; /* NULL: from the start; else rows behind (after_pattern,
+				      after_callback) */
 	const char *after_callback;
-	const char *prefix;   /* NULL, or a normalised pattern: it and everything below; "*" is everything */
+	const char
+	    *prefix; /* NULL, or a normalised pattern: it and everything below; "*" is everything */
 	const char *callback; /* NULL, or exactly this one */
 } spr_store_query;
 /* [control reader] Rows in (pattern, callback) order, bytewise. */
 spr_err spr_store_list(spr_store *store, const spr_store_query *query,
-    spr_err (*on_row)(void *arg, const spr_store_row *row), void *arg);
+		       spr_err (*on_row)(void *arg, const spr_store_row *row), void *arg);

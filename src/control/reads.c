@@ -1,0 +1,308 @@
+/*
+ * reads - the verbs that change nothing. They run on the reader's thread and never wait for a
+ * commit: list has its own connection to the store, lookup is a reader of the subscriptions like
+ * any dispatcher.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/counters.h"
+#include "control/json.h"
+#include "control/verbs.h"
+#include "net/net.h"
+
+static spr_err
+no_memory(void)
+{
+	return (spr_fail(SPR_E_NOMEM, "out of memory"));
+}
+
+/* -------------------------------------------------------------------------------------------------
+ * list */
+
+typedef struct listing {
+	cJSON *rows;
+	int64_t now_s;
+	unsigned limit;
+	unsigned n;
+	bool has_more;
+} listing;
+
+static spr_err
+list_row(void *arg, const spr_store_row *row)
+{
+	listing *list = arg;
+	cJSON *object = NULL;
+	char expires[SPR_CLOCK_TEXT_MAX];
+
+	/* one more than asked for is read, to know whether there is a next page */
+	if (list->n == list->limit) {
+		list->has_more = true;
+		return (SPR_OK);
+	}
+	spr_control_format_time(row->expires_s, expires);
+	if ((object = cJSON_CreateObject()) == NULL || !cJSON_AddItemToArray(list->rows, object) ||
+	    cJSON_AddStringToObject(object, "pattern", row->pattern) == NULL ||
+	    cJSON_AddStringToObject(object, "callback", row->callback) == NULL ||
+	    cJSON_AddStringToObject(object, "expires_at", expires) == NULL ||
+	    cJSON_AddBoolToObject(object, "expired", row->expires_s < list->now_s) == NULL) {
+		return (no_memory());
+	}
+	list->n++;
+	return (SPR_OK);
+}
+
+/* The cursor: ["pattern","callback"] of the page's last row, as a string. Opaque to the caller. */
+static spr_err
+add_cursor(cJSON *answer, const cJSON *rows)
+{
+	const cJSON *last = rows->child->prev; /* cJSON keeps the tail there */
+	const char *pair[2] = {spr_json_get(last, "pattern")->valuestring,
+			       spr_json_get(last, "callback")->valuestring};
+	cJSON *cursor = cJSON_CreateStringArray(pair, 2);
+	char *text = cursor != NULL ? cJSON_PrintUnformatted(cursor) : NULL;
+	spr_err rv = text != NULL && cJSON_AddStringToObject(answer, "next", text) != NULL
+			 ? SPR_OK
+			 : no_memory();
+
+	cJSON_free(text);
+	cJSON_Delete(cursor);
+	return (rv);
+}
+
+static spr_err
+read_cursor(const char *text, cJSON **cursor, spr_store_query *query)
+{
+	const cJSON *pattern = NULL, *callback = NULL;
+
+	if (spr_json_parse(cursor, (const uint8_t *)text, strlen(text)) == SPR_OK &&
+	    cJSON_IsArray(*cursor) && cJSON_GetArraySize(*cursor) == 2) {
+		pattern = cJSON_GetArrayItem(*cursor, 0);
+		callback = cJSON_GetArrayItem(*cursor, 1);
+	}
+	if (!cJSON_IsString(pattern) || !cJSON_IsString(callback)) {
+		return (spr_fail(SPR_E_INVALID, "after: must be the next of an earlier page"));
+	}
+	query->after_pattern = pattern->valuestring;
+	query->after_callback = callback->valuestring;
+	return (SPR_OK);
+}
+
+static spr_err
+read_limit(const cJSON *member, unsigned *limit)
+{
+	if (member == NULL) {
+		*limit = SPR_LIST_DEFAULT;
+		return (SPR_OK);
+	}
+	if (!cJSON_IsNumber(member) || member->valuedouble < 1 ||
+	    member->valuedouble > SPR_LIST_MAX ||
+	    member->valuedouble != (double)(int)member->valuedouble) {
+		return (spr_fail(SPR_E_INVALID, "limit: must be an integer from 1 to %d",
+				 SPR_LIST_MAX));
+	}
+	*limit = (unsigned)member->valuedouble;
+	return (SPR_OK);
+}
+
+static spr_err
+read_query(const cJSON *json, listing *list, cJSON **cursor, spr_predicate *prefix,
+	   spr_store_query *query)
+{
+	const char *after = NULL, *text = NULL;
+	spr_err rv = SPR_OK;
+
+	if ((rv = read_limit(spr_json_get(json, "limit"), &list->limit)) != SPR_OK) {
+		return (rv);
+	}
+	query->limit = list->limit + 1;
+	if (spr_json_get(json, "after") != NULL &&
+	    ((rv = spr_request_string(json, "after", &after)) != SPR_OK ||
+	     (rv = read_cursor(after, cursor, query)) != SPR_OK)) {
+		return (rv);
+	}
+	if (spr_json_get(json, "callback") != NULL &&
+	    (rv = spr_request_string(json, "callback", &query->callback)) != SPR_OK) {
+		return (rv);
+	}
+	if (spr_json_get(json, "prefix") != NULL) {
+		if ((rv = spr_request_string(json, "prefix", &text)) != SPR_OK) {
+			return (rv);
+		}
+		if ((rv = spr_pattern_normalise(prefix, text, strlen(text), true)) != SPR_OK) {
+			spr_wrap("prefix");
+			return (rv);
+		}
+		query->prefix = spr_pattern_text(prefix);
+	}
+	return (SPR_OK);
+}
+
+spr_err
+spr_verb_list(spr_request *request, const spr_control_env *env)
+{
+	listing list = {.now_s = spr_control_wall_s(env)};
+	spr_store_query query = {.limit = 0};
+	spr_predicate prefix;
+	cJSON *cursor = NULL;
+	spr_err rv = SPR_OK;
+
+	if ((rv = read_query(request->json, &list, &cursor, &prefix, &query)) != SPR_OK) {
+		goto out;
+	}
+	if ((list.rows = cJSON_AddArrayToObject(request->answer, "subscriptions")) == NULL) {
+		rv = no_memory();
+		goto out;
+	}
+	if ((rv = spr_store_list(env->store, &query, list_row, &list)) == SPR_OK && list.has_more) {
+		rv = add_cursor(request->answer, list.rows);
+	}
+out:
+	cJSON_Delete(cursor);
+	return (rv);
+}
+
+/* -----------------------------------------------------------------------------------------------
+ * lookup */
+
+typedef struct explaining {
+	const spr_predicate *predicate;
+	cJSON *callbacks, *layers;
+	cJSON *matched, *suppressed; /* of the layer being told */
+	bool has_failed;             /* for lack of memory */
+} explaining;
+
+static void
+on_layer(void *arg, unsigned n_segments)
+{
+	explaining *explain = arg;
+	cJSON *layer = cJSON_CreateObject();
+	char pattern[SPR_PREDICATE_BYTES + 1] = "*";
+
+	if (n_segments > 0) {
+		size_t len = explain->predicate->end[n_segments - 1];
+
+		memcpy(pattern, explain->predicate->text, len);
+		pattern[len] = '\0';
+	}
+	explain->matched = explain->suppressed = NULL;
+	if (layer == NULL || !cJSON_AddItemToArray(explain->layers, layer) ||
+	    cJSON_AddStringToObject(layer, "pattern", pattern) == NULL ||
+	    (explain->matched = cJSON_AddArrayToObject(layer, "matched")) == NULL ||
+	    (explain->suppressed = cJSON_AddArrayToObject(layer, "suppressed")) == NULL) {
+		explain->has_failed = true;
+	}
+}
+
+static bool
+add_text(cJSON *array, const char *text)
+{
+	cJSON *item = cJSON_CreateString(text);
+
+	return (item != NULL && cJSON_AddItemToArray(array, item));
+}
+
+static void
+on_subscriber(void *arg, unsigned n_segments, const char *callback, int64_t expires_s,
+	      spr_verdict verdict)
+{
+	explaining *explain = arg;
+	cJSON *item = NULL;
+
+	(void)n_segments;
+	(void)expires_s;
+	if (explain->has_failed) {
+		return;
+	}
+	if (verdict == SPR_VERDICT_TOLD) {
+		explain->has_failed = !add_text(explain->callbacks, callback) ||
+				      !add_text(explain->matched, callback);
+	} else if ((item = cJSON_CreateObject()) == NULL ||
+		   !cJSON_AddItemToArray(explain->suppressed, item) ||
+		   cJSON_AddStringToObject(item, "callback", callback) == NULL ||
+		   cJSON_AddStringToObject(item, "why",
+					   verdict == SPR_VERDICT_EXPIRED ? "expired"
+									  : "duplicate") == NULL) {
+		explain->has_failed = true;
+	}
+}
+
+spr_err
+spr_verb_lookup(spr_request *request, const spr_control_env *env)
+{
+	spr_predicate predicate;
+	explaining state = {.predicate = &predicate};
+	spr_explain explain = {.on_layer = on_layer, .on_subscriber = on_subscriber, .arg = &state};
+	const char *text = NULL;
+	spr_err rv = SPR_OK;
+
+	if ((rv = spr_request_string(request->json, "predicate", &text)) != SPR_OK) {
+		return (rv);
+	}
+	if ((rv = spr_predicate_normalise(&predicate, text, strlen(text))) != SPR_OK) {
+		spr_wrap("predicate");
+		return (rv);
+	}
+	if (request->record == NULL ||
+	    (state.callbacks = cJSON_AddArrayToObject(request->answer, "callbacks")) == NULL ||
+	    (state.layers = cJSON_AddArrayToObject(request->answer, "layers")) == NULL) {
+		return (no_memory());
+	}
+	rv = spr_subscriptions_explain(env->subscriptions, request->record, &predicate,
+				       spr_control_wall_s(env), &explain);
+	if (rv != SPR_OK) {
+		return (spr_fail(rv, "lookup: %s", spr_err_text(rv)));
+	}
+	return (state.has_failed ? no_memory() : SPR_OK);
+}
+
+/* ----------------------------------------------------------------------------- stats, health,
+ * version */
+
+spr_err
+spr_verb_stats(spr_request *request, const spr_control_env *env)
+{
+	spr_subscriptions_stats stats;
+	cJSON *answer = request->answer;
+
+	spr_subscriptions_get_stats(env->subscriptions, &stats);
+	for (int i = 0; i < SPR_N_COUNTERS; i++) {
+		if (!spr_json_add_u64(answer, spr_counter_table[i].name,
+				      spr_counter_sum((spr_counter)i))) {
+			return (no_memory());
+		}
+	}
+	if (!spr_json_add_u64(answer, "spreader_subscriptions", stats.subscriptions) ||
+	    !spr_json_add_u64(answer, "spreader_callbacks", stats.callbacks) ||
+	    !spr_json_add_u64(answer, "spreader_trie_nodes", stats.nodes) ||
+	    !spr_json_add_u64(answer, "spreader_subscription_bytes", stats.bytes) ||
+	    !spr_json_add_u64(answer, "spreader_retired_bytes", stats.retired_bytes)) {
+		return (no_memory());
+	}
+	if (env->add_stats != NULL) {
+		env->add_stats(env->arg, answer);
+	}
+	return (SPR_OK);
+}
+
+spr_err
+spr_verb_health(spr_request *request, const spr_control_env *env)
+{
+	if (env->add_health != NULL) {
+		env->add_health(env->arg, request->answer);
+	}
+	return (SPR_OK);
+}
+
+spr_err
+spr_verb_version(spr_request *request, const spr_control_env *env)
+{
+	cJSON *answer = request->answer;
+
+	if (cJSON_AddStringToObject(answer, "version", SPR_VERSION) == NULL ||
+	    cJSON_AddStringToObject(answer, "nng", spr_net_version()) == NULL ||
+	    cJSON_AddStringToObject(answer, "instance", env->instance) == NULL) {
+		return (no_memory());
+	}
+	return (SPR_OK);
+}

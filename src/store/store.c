@@ -1,0 +1,588 @@
+/*
+ * store - subscriptions in one SQLite table, changed by one connection and listed by another.
+ *
+ * WAL, because then a list never waits for a commit and a commit never waits for a list;
+ * synchronous=FULL, because an answered change must survive a power cut. The primary key is
+ * (pattern, callback) without a rowid: loading and listing walk one tree in order. SQLite's own
+ * locks are per access, so "one daemon per store" is a lock file beside it.
+ *
+ * ":memory:" has one connection for both users and a mutex that lasts from begin to commit: there
+ * is no disk to wait for.
+ */
+#include "store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/counters.h"
+#include "base/mem.h"
+
+#define SCHEMA_VERSION  1
+#define BUSY_TIMEOUT_MS 5000
+#define CACHE_KIB       16384 /* of the writer: a large import touches pages all over the tree */
+
+/* X(NAME, connection, SQL) */
+/* clang-format off */
+#define STATEMENTS(X)                                                                              \
+	X(BEGIN,    writer, "BEGIN IMMEDIATE")                                                     \
+	X(COMMIT,   writer, "COMMIT")                                                              \
+	X(ROLLBACK, writer, "ROLLBACK")                                                            \
+	X(RENEW,    writer, "UPDATE subscriptions SET expires = ?3 WHERE pattern = ?1 AND callback = ?2") \
+	X(INSERT,   writer, "INSERT INTO subscriptions (pattern, callback, expires) VALUES (?1, ?2, ?3)") \
+	X(REMOVE,   writer, "DELETE FROM subscriptions WHERE pattern = ?1 AND callback = ?2")      \
+	X(EXPIRED,  writer, "SELECT pattern, callback, expires FROM subscriptions"                 \
+	                    " WHERE expires < ?1 ORDER BY expires")                                \
+	X(LOAD,     writer, "SELECT pattern, callback, expires FROM subscriptions"                 \
+	                    " ORDER BY pattern, callback")                                         \
+	/* one range of the tree in its own order; ?4 cuts "P-X" out of "P" to "P/" */             \
+	X(LIST,     reader, "SELECT pattern, callback, expires FROM subscriptions"                 \
+	                    " WHERE (pattern, callback) > (?1, ?2) AND pattern < ?3"               \
+	                    " AND (?4 IS NULL OR pattern = ?4 OR pattern >= ?4 || '.')"            \
+	                    " AND (?5 IS NULL OR callback = ?5) ORDER BY pattern, callback")
+/* clang-format on */
+
+enum statement {
+#define X(name, connection, sql) STATEMENT_##name,
+	STATEMENTS(X)
+#undef X
+	    N_STATEMENTS
+};
+
+struct spr_store {
+	sqlite3 *writer;
+	sqlite3 *reader; /* the writer itself in memory */
+	sqlite3_stmt *statement[N_STATEMENTS];
+	int lock_fd;
+
+	/* in memory only; held from begin to commit or rollback and during list: guards the one
+	 * connection. Taken with no other lock of ours held, none is taken under it. */
+	pthread_mutex_t memory_lock;
+	bool is_memory;
+};
+
+static spr_err
+db_fail(sqlite3 *db, const char *what)
+{
+	int code = db != NULL ? sqlite3_extended_errcode(db) : SQLITE_NOMEM;
+	int system = db != NULL ? sqlite3_system_errno(db) : 0;
+	const char *text = db != NULL ? sqlite3_errmsg(db) : "out of memory";
+
+	spr_count(SPR_C_STORE_ERRORS);
+	if ((code & 0xff) == SQLITE_NOMEM) {
+		return (spr_fail(SPR_E_NOMEM, "%s: %s", what, text));
+	}
+	if (system != 0 && ((code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_IOERR)) {
+		return (spr_fail(SPR_E_STORE, "%s: %s: %s", what, text, strerror(system)));
+	}
+	return (spr_fail(SPR_E_STORE, "%s: %s", what, text));
+}
+
+/* A reset repeats the error of the step before it, which has been looked at: its result says
+ * nothing new. */
+static void
+finish(sqlite3_stmt *stmt)
+{
+	(void)sqlite3_reset(stmt);
+	(void)sqlite3_clear_bindings(stmt);
+}
+
+static void
+bind_text(sqlite3_stmt *stmt, int at, const char *text, size_t len)
+{
+	/* static: every text outlives the step that reads it; finish() unbinds it */
+	(void)sqlite3_bind_text64(stmt, at, text, len, SQLITE_STATIC, SQLITE_UTF8);
+}
+
+static spr_err
+run(spr_store *store, enum statement which, const char *what)
+{
+	sqlite3_stmt *stmt = store->statement[which];
+	spr_err rv = SPR_OK;
+
+	if (sqlite3_step(stmt) != SQLITE_DONE) {
+		rv = db_fail(store->writer, what);
+	}
+	finish(stmt);
+	return (rv);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * open */
+
+/* One value of a pragma, as text. */
+static spr_err
+pragma(sqlite3 *db, const char *sql, char *out, size_t size)
+{
+	sqlite3_stmt *stmt = NULL;
+	spr_err rv = SPR_OK;
+	int code = 0;
+
+	if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK) {
+		return (db_fail(db, sql));
+	}
+	out[0] = '\0';
+	code = sqlite3_step(stmt);
+	if (code == SQLITE_ROW) {
+		snprintf(out, size, "%s", (const char *)sqlite3_column_text(stmt, 0));
+	} else if (code != SQLITE_DONE) {
+		rv = db_fail(db, sql);
+	}
+	(void)sqlite3_finalize(stmt);
+	return (rv);
+}
+
+static spr_err
+db_open(sqlite3 **out, const char *path, int flags)
+{
+	if (sqlite3_open_v2(path, out, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
+		return (db_fail(*out, "open"));
+	}
+	(void)sqlite3_extended_result_codes(*out, 1);
+	(void)sqlite3_busy_timeout(*out, BUSY_TIMEOUT_MS);
+	return (SPR_OK);
+}
+
+static spr_err
+set_modes(spr_store *store)
+{
+	char mode[16], sql[64];
+	spr_err rv = SPR_OK;
+
+	if (sqlite3_db_readonly(store->writer, "main") == 1) {
+		return (spr_fail(SPR_E_STORE, "it is read-only"));
+	}
+	if ((rv = pragma(store->writer, "PRAGMA journal_mode = WAL", mode, sizeof(mode))) !=
+	    SPR_OK) {
+		return (rv);
+	}
+	if (strcmp(mode, store->is_memory ? "memory" : "wal") != 0) {
+		return (spr_fail(SPR_E_STORE, "its file system cannot do WAL (journal mode is %s)",
+				 mode));
+	}
+	snprintf(sql, sizeof(sql), "PRAGMA cache_size = -%d", CACHE_KIB);
+	if ((rv = pragma(store->writer, sql, mode, sizeof(mode))) != SPR_OK) {
+		return (rv);
+	}
+	return (pragma(store->writer, "PRAGMA synchronous = FULL", mode, sizeof(mode)));
+}
+
+static spr_err
+make_schema(sqlite3 *db)
+{
+	static const char sql[] =
+	    "BEGIN IMMEDIATE;"
+	    "CREATE TABLE subscriptions (pattern TEXT NOT NULL, callback TEXT NOT NULL,"
+	    " expires INTEGER NOT NULL, PRIMARY KEY (pattern, callback)) WITHOUT ROWID;"
+	    "CREATE INDEX subscriptions_by_expires ON subscriptions (expires);"
+	    "PRAGMA user_version = 1;"
+	    "COMMIT;";
+
+	_Static_assert(SCHEMA_VERSION == 1, "the number is in the text too");
+	if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK) {
+		return (db_fail(db, "create tables"));
+	}
+	return (SPR_OK);
+}
+
+/* A file without tables is as good as none: what a crash during the first start leaves behind. */
+static spr_err
+check_schema(spr_store *store, bool must_exist, bool *is_new)
+{
+	char version[24], tables[24];
+	spr_err rv = SPR_OK;
+
+	if ((rv = pragma(store->writer, "PRAGMA user_version", version, sizeof(version))) !=
+		SPR_OK ||
+	    (rv = pragma(store->writer, "SELECT count(*) FROM sqlite_schema", tables,
+			 sizeof(tables))) != SPR_OK) {
+		return (rv);
+	}
+	*is_new = strcmp(version, "0") == 0 && strcmp(tables, "0") == 0;
+	if (*is_new) {
+		return (must_exist ? spr_fail(SPR_E_NOT_FOUND,
+					      "it is empty, and --store-must-exist is set")
+				   : make_schema(store->writer));
+	}
+	if (strcmp(version, "0") == 0) {
+		return (spr_fail(SPR_E_STORE, "it is a database of another program"));
+	}
+	if (strtol(version, NULL, 10) != SCHEMA_VERSION) {
+		return (spr_fail(SPR_E_STORE,
+				 "its schema version is %s, this program knows %d; run the program "
+				 "that wrote it",
+				 version, SCHEMA_VERSION));
+	}
+	return (SPR_OK);
+}
+
+static spr_err
+prepare_all(spr_store *store)
+{
+	static const char *const sql[N_STATEMENTS] = {
+#define X(name, connection, text) [STATEMENT_##name] = text,
+	    STATEMENTS(X)
+#undef X
+	};
+	sqlite3 *db[N_STATEMENTS] = {
+#define X(name, connection, text) [STATEMENT_##name] = store->connection,
+	    STATEMENTS(X)
+#undef X
+	};
+
+	for (int i = 0; i < N_STATEMENTS; i++) {
+		if (sqlite3_prepare_v3(db[i], sql[i], -1, SQLITE_PREPARE_PERSISTENT,
+				       &store->statement[i], NULL) != SQLITE_OK) {
+			return (db_fail(db[i], "prepare"));
+		}
+	}
+	return (SPR_OK);
+}
+
+static spr_err
+take_lock(spr_store *store, const char *path)
+{
+	char lock[PATH_MAX + 8], pid[24] = "";
+
+	snprintf(lock, sizeof(lock), "%s.lock", path);
+	store->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	if (store->lock_fd < 0) {
+		return (spr_fail(SPR_E_IO, "create %s: %s", lock, strerror(errno)));
+	}
+	if (flock(store->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+		if (errno != EWOULDBLOCK) {
+			return (spr_fail(SPR_E_IO, "lock %s: %s", lock, strerror(errno)));
+		}
+		(void)!read(store->lock_fd, pid, sizeof(pid) - 1);
+		pid[strcspn(pid, "\n")] = '\0';
+		return (spr_fail(SPR_E_LOCKED,
+				 "lock %s: another daemon (pid %s) has this store; stop it or give "
+				 "this one its own --store",
+				 lock, pid[0] != '\0' ? pid : "unknown"));
+	}
+	/* who has it, for the message above; the lock holds without */
+	if (ftruncate(store->lock_fd, 0) == 0) {
+		(void)dprintf(store->lock_fd, "%ld\n", (long)getpid());
+	}
+	return (SPR_OK);
+}
+
+static spr_err
+open_file(spr_store *store, const char *path, bool must_exist)
+{
+	char real[PATH_MAX];
+	struct stat st;
+	spr_err rv = SPR_OK;
+
+	if (must_exist && stat(path, &st) != 0 && errno == ENOENT) {
+		return (spr_fail(SPR_E_NOT_FOUND, "there is none, and --store-must-exist is set"));
+	}
+	/* two names of one store are one lock */
+	if (realpath(path, real) == NULL) {
+		snprintf(real, sizeof(real), "%s", path);
+	}
+	if ((rv = take_lock(store, real)) != SPR_OK) {
+		return (rv);
+	}
+	return (db_open(&store->writer, real, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+}
+
+static spr_err
+open_all(spr_store *store, const char *path, bool must_exist, bool *is_new)
+{
+	spr_err rv = SPR_OK;
+
+	rv = store->is_memory
+		 ? db_open(&store->writer, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
+		 : open_file(store, path, must_exist);
+	if (rv != SPR_OK || (rv = set_modes(store)) != SPR_OK ||
+	    (rv = check_schema(store, must_exist && !store->is_memory, is_new)) != SPR_OK) {
+		return (rv);
+	}
+	if (store->is_memory) {
+		store->reader = store->writer;
+	} else if ((rv = db_open(&store->reader, path, SQLITE_OPEN_READONLY)) != SPR_OK) {
+		return (rv);
+	}
+	return (prepare_all(store));
+}
+
+spr_err
+spr_store_open(spr_store **out, const char *path, bool must_exist, bool *was_created)
+{
+	spr_store *store = NULL;
+	spr_err rv = SPR_OK;
+	bool is_new = false;
+
+	if ((store = spr_mem_zalloc(sizeof(*store))) == NULL) {
+		return (spr_fail(SPR_E_NOMEM, "open store %s: out of memory", path));
+	}
+	store->lock_fd = -1;
+	store->is_memory = strcmp(path, ":memory:") == 0;
+	(void)pthread_mutex_init(&store->memory_lock, NULL);
+	if ((rv = open_all(store, path, must_exist, &is_new)) != SPR_OK) {
+		spr_wrap("open store %s", path);
+		spr_store_close(store);
+		return (rv);
+	}
+	*was_created = is_new;
+	*out = store;
+	return (SPR_OK);
+}
+
+void
+spr_store_close(spr_store *store)
+{
+	if (store == NULL) {
+		return;
+	}
+	for (int i = 0; i < N_STATEMENTS; i++) {
+		(void)sqlite3_finalize(store->statement[i]);
+	}
+	if (store->reader != store->writer) {
+		(void)sqlite3_close(store->reader);
+	}
+	/* the last one to close moves the WAL into the database */
+	(void)sqlite3_close(store->writer);
+	if (store->lock_fd >= 0) {
+		(void)close(store->lock_fd); /* the file stays: deleting it would race with the next
+						to lock it */
+	}
+	(void)pthread_mutex_destroy(&store->memory_lock);
+	spr_mem_free(store);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * rows */
+
+static bool
+get_row(sqlite3_stmt *stmt, spr_store_row *row)
+{
+	if (sqlite3_column_type(stmt, 0) != SQLITE_TEXT ||
+	    sqlite3_column_type(stmt, 1) != SQLITE_TEXT ||
+	    sqlite3_column_type(stmt, 2) != SQLITE_INTEGER) {
+		return (false);
+	}
+	row->pattern = (const char *)sqlite3_column_text(stmt, 0);
+	row->pattern_len = (size_t)sqlite3_column_bytes(stmt, 0);
+	row->callback = (const char *)sqlite3_column_text(stmt, 1);
+	row->callback_len = (size_t)sqlite3_column_bytes(stmt, 1);
+	row->expires_s = sqlite3_column_int64(stmt, 2);
+	/* a NUL inside would make two names of one */
+	return (row->pattern != NULL && row->callback != NULL &&
+		strlen(row->pattern) == row->pattern_len &&
+		strlen(row->callback) == row->callback_len);
+}
+
+/* Steps a SELECT until `max` good rows were told, broken ones left out. */
+static spr_err
+each_row(sqlite3_stmt *stmt, const char *what, uint64_t max, uint64_t *n_broken,
+	 spr_err (*on_row)(void *arg, const spr_store_row *row), void *arg)
+{
+	spr_store_row row;
+	spr_err rv = SPR_OK;
+	int code = SQLITE_ROW;
+
+	for (uint64_t n = 0;
+	     n < max && rv == SPR_OK && (code = sqlite3_step(stmt)) == SQLITE_ROW;) {
+		if (get_row(stmt, &row)) {
+			rv = on_row(arg, &row);
+			n++;
+		} else {
+			(*n_broken)++;
+		}
+	}
+	if (rv == SPR_OK && code != SQLITE_ROW && code != SQLITE_DONE) {
+		rv = db_fail(sqlite3_db_handle(stmt), what);
+	}
+	finish(stmt);
+	return (rv);
+}
+
+spr_err
+spr_store_load(spr_store *store, spr_err (*on_row)(void *arg, const spr_store_row *row), void *arg)
+{
+	uint64_t n_broken = 0;
+	spr_err rv = each_row(store->statement[STATEMENT_LOAD], "load subscriptions", UINT64_MAX,
+			      &n_broken, on_row, arg);
+
+	spr_count_add(SPR_C_STORE_BROKEN_RECORDS, n_broken);
+	return (rv);
+}
+
+spr_err
+spr_store_expired(spr_store *store, int64_t before_s, unsigned max,
+		  spr_err (*on_row)(void *arg, const spr_store_row *row), void *arg)
+{
+	sqlite3_stmt *stmt = store->statement[STATEMENT_EXPIRED];
+	uint64_t n_broken = 0;
+	spr_err rv = SPR_OK;
+
+	if (store->is_memory) {
+		(void)pthread_mutex_lock(&store->memory_lock);
+	}
+	(void)sqlite3_bind_int64(stmt, 1, before_s);
+	rv = each_row(stmt, "find expired subscriptions", max, &n_broken, on_row, arg);
+	if (store->is_memory) {
+		(void)pthread_mutex_unlock(&store->memory_lock);
+	}
+	return (rv);
+}
+
+/* ----------------------------------------------------------------------------------------
+ * transactions */
+
+spr_err
+spr_store_begin(spr_store *store)
+{
+	spr_err rv = SPR_OK;
+
+	if (store->is_memory) {
+		(void)pthread_mutex_lock(&store->memory_lock);
+	}
+	if ((rv = run(store, STATEMENT_BEGIN, "begin")) != SPR_OK && store->is_memory) {
+		(void)pthread_mutex_unlock(&store->memory_lock);
+	}
+	return (rv);
+}
+
+static spr_err
+change(spr_store *store, enum statement which, const spr_store_row *row)
+{
+	sqlite3_stmt *stmt = store->statement[which];
+
+	bind_text(stmt, 1, row->pattern, row->pattern_len);
+	bind_text(stmt, 2, row->callback, row->callback_len);
+	if (which != STATEMENT_REMOVE) {
+		(void)sqlite3_bind_int64(stmt, 3, row->expires_s);
+	}
+	return (run(store, which,
+		    which == STATEMENT_REMOVE ? "remove subscription" : "store subscription"));
+}
+
+spr_err
+spr_store_put(spr_store *store, const spr_store_row *row, bool *created)
+{
+	spr_err rv = change(store, STATEMENT_RENEW, row);
+	bool is_new = rv == SPR_OK && sqlite3_changes(store->writer) == 0;
+
+	if (is_new) {
+		rv = change(store, STATEMENT_INSERT, row);
+	}
+	if (rv == SPR_OK) {
+		*created = is_new;
+	}
+	return (rv);
+}
+
+spr_err
+spr_store_remove(spr_store *store, const char *pattern, const char *callback)
+{
+	spr_store_row row = {.pattern = pattern,
+			     .pattern_len = strlen(pattern),
+			     .callback = callback,
+			     .callback_len = strlen(callback)};
+	spr_err rv = change(store, STATEMENT_REMOVE, &row);
+
+	if (rv == SPR_OK && sqlite3_changes(store->writer) == 0) {
+		return (spr_fail(SPR_E_NOT_FOUND, "no such subscription"));
+	}
+	return (rv);
+}
+
+spr_err
+spr_store_commit(spr_store *store)
+{
+	spr_err rv = run(store, STATEMENT_COMMIT, "commit");
+
+	if (rv != SPR_OK) {
+		spr_store_rollback(store);
+		return (rv);
+	}
+	spr_count(SPR_C_STORE_COMMITS);
+	if (store->is_memory) {
+		(void)pthread_mutex_unlock(&store->memory_lock);
+	}
+	return (SPR_OK);
+}
+
+void
+spr_store_rollback(spr_store *store)
+{
+	/* a full disk makes SQLite roll back by itself; the trail of the error that led here is
+	 * kept */
+	if (!sqlite3_get_autocommit(store->writer)) {
+		(void)sqlite3_step(store->statement[STATEMENT_ROLLBACK]);
+		finish(store->statement[STATEMENT_ROLLBACK]);
+	}
+	if (store->is_memory) {
+		(void)pthread_mutex_unlock(&store->memory_lock);
+	}
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * list */
+
+static void
+bind_list(sqlite3_stmt *stmt, const spr_store_query *query, const char *prefix, char *upper,
+	  size_t upper_size)
+{
+	const char *pattern = "", *callback = "";
+
+	if (query->after_pattern != NULL) {
+		pattern = query->after_pattern;
+		callback = query->after_callback != NULL ? query->after_callback : "";
+	}
+	if (prefix != NULL) {
+		if (strcmp(pattern, prefix) < 0) {
+			pattern = prefix;
+			callback = "";
+		}
+		/* '/' is '.' + 1: everything below ends before it */
+		snprintf(upper, upper_size, "%s/", prefix);
+		bind_text(stmt, 3, upper, strlen(upper));
+		bind_text(stmt, 4, prefix, strlen(prefix));
+	} else {
+		(void)sqlite3_bind_zeroblob(stmt, 3, 0); /* a blob is greater than any text */
+	}
+	bind_text(stmt, 1, pattern, strlen(pattern));
+	bind_text(stmt, 2, callback, strlen(callback));
+	if (query->callback != NULL) {
+		bind_text(stmt, 5, query->callback, strlen(query->callback));
+	}
+}
+
+spr_err
+spr_store_list(spr_store *store, const spr_store_query *query,
+	       spr_err (*on_row)(void *arg, const spr_store_row *row), void *arg)
+{
+	sqlite3_stmt *stmt = store->statement[STATEMENT_LIST];
+	const char *prefix =
+	    query->prefix != NULL && strcmp(query->prefix, "*") != 0 ? query->prefix : NULL;
+	size_t upper_size = prefix != NULL ? strlen(prefix) + 2 : 1;
+	char *upper = spr_mem_alloc(upper_size);
+	uint64_t n_broken = 0;
+	spr_err rv = SPR_OK;
+
+	if (upper == NULL) {
+		return (spr_fail(SPR_E_NOMEM, "list subscriptions: out of memory"));
+	}
+	if (store->is_memory) {
+		(void)pthread_mutex_lock(&store->memory_lock);
+	}
+	bind_list(stmt, query, prefix, upper, upper_size);
+	rv = each_row(stmt, "list subscriptions", query->limit, &n_broken, on_row, arg);
+	if (store->is_memory) {
+		(void)pthread_mutex_unlock(&store->memory_lock);
+	}
+	spr_mem_free(upper);
+	return (rv);
+}
