@@ -17,7 +17,7 @@
 #include "base/counters.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "control/json.h"
+#include "control/json_strict.h"
 #include "control/verbs.h"
 
 /* ---------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ spr_verb_subscribe(spr_request *request, const spr_control_env *env)
 	spr_change change = {.is_removal = false};
 	spr_err rv = SPR_OK;
 
-	if ((rv = check_lease_seconds(spr_json_get(request->json, "lease_seconds"), env,
+	if ((rv = check_lease_seconds(spr_json_last(request->json, "lease_seconds"), env,
 				      spr_control_wall_s(env), &change.expires_s)) != SPR_OK ||
 	    (rv = alloc_changes(request, 1)) != SPR_OK ||
 	    (rv = check_names(request->json, env, &change)) != SPR_OK) {
@@ -139,8 +139,8 @@ spr_verb_unsubscribe(spr_request *request, const spr_control_env *env)
 static spr_err
 check_entry(const cJSON *entry, const spr_control_env *env, int64_t now_s, spr_change *change)
 {
-	const cJSON *lease = spr_json_get(entry, "lease_seconds");
-	const cJSON *expires = spr_json_get(entry, "expires_at");
+	const cJSON *lease = spr_json_last(entry, "lease_seconds");
+	const cJSON *expires = spr_json_last(entry, "expires_at");
 	spr_err rv = SPR_OK;
 
 	if (!cJSON_IsObject(entry)) {
@@ -158,7 +158,7 @@ check_entry(const cJSON *entry, const spr_control_env *env, int64_t now_s, spr_c
 spr_err
 spr_verb_import(spr_request *request, const spr_control_env *env)
 {
-	const cJSON *entries = spr_json_get(request->json, "subscriptions");
+	const cJSON *entries = spr_json_last(request->json, "subscriptions");
 	const cJSON *entry = NULL;
 	int64_t now_s = spr_control_wall_s(env);
 	int n = cJSON_IsArray(entries) ? cJSON_GetArraySize(entries) : -1;

@@ -15,7 +15,8 @@
  * commit and after the publish of what it answers Progress    submit is lock-free and never waits;
  * replies to reads never wait for a commit Limits      SPR_CONTROL_GROUP requests or about
  * SPR_IMPORT_MAX changes a transaction; whoever submits bounds how many wait Teardown    submitters
- * stopped, spr_control_stop() (what waits is answered shutting_down), spr_control_free()
+ * stopped, spr_control_stop() (what reached the writer is done, the rest answered
+ *             shutting_down), spr_control_free()
  */
 #pragma once
 
@@ -37,7 +38,7 @@ spr_err spr_control_new(spr_control **out, spr_control_env *env);
 spr_err spr_control_start(spr_control *control);
 /* [any] From now on changes are answered shutting_down; reads still work. */
 void spr_control_drain(spr_control *control);
-/* [main] Ends both threads and answers what is left. Fine when never started. */
+/* [main] Ends both threads; every request is answered when it returns. Fine when never started. */
 void spr_control_stop(spr_control *control);
 /* [main] NULL is fine. */
 void spr_control_free(spr_control *control);

@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "base/counters.h"
-#include "control/json.h"
+#include "control/json_strict.h"
 #include "control/verbs.h"
 #include "net/net.h"
 
@@ -57,8 +57,8 @@ static spr_err
 add_cursor(cJSON *answer, const cJSON *rows)
 {
 	const cJSON *last = rows->child->prev; /* cJSON keeps the tail there */
-	const char *pair[2] = {spr_json_get(last, "pattern")->valuestring,
-			       spr_json_get(last, "callback")->valuestring};
+	const char *pair[2] = {spr_json_last(last, "pattern")->valuestring,
+			       spr_json_last(last, "callback")->valuestring};
 	cJSON *cursor = cJSON_CreateStringArray(pair, 2);
 	char *text = cursor != NULL ? cJSON_PrintUnformatted(cursor) : NULL;
 	spr_err rv = text != NULL && cJSON_AddStringToObject(answer, "next", text) != NULL
@@ -75,7 +75,7 @@ read_cursor(const char *text, cJSON **cursor, spr_store_query *query)
 {
 	const cJSON *pattern = NULL, *callback = NULL;
 
-	if (spr_json_parse(cursor, (const uint8_t *)text, strlen(text)) == SPR_OK &&
+	if (spr_json_strict_parse(cursor, (const uint8_t *)text, strlen(text)) == SPR_OK &&
 	    cJSON_IsArray(*cursor) && cJSON_GetArraySize(*cursor) == 2) {
 		pattern = cJSON_GetArrayItem(*cursor, 0);
 		callback = cJSON_GetArrayItem(*cursor, 1);
@@ -112,20 +112,20 @@ read_query(const cJSON *json, listing *list, cJSON **cursor, spr_predicate *pref
 	const char *after = NULL, *text = NULL;
 	spr_err rv = SPR_OK;
 
-	if ((rv = read_limit(spr_json_get(json, "limit"), &list->limit)) != SPR_OK) {
+	if ((rv = read_limit(spr_json_last(json, "limit"), &list->limit)) != SPR_OK) {
 		return (rv);
 	}
 	query->limit = list->limit + 1;
-	if (spr_json_get(json, "after") != NULL &&
+	if (spr_json_last(json, "after") != NULL &&
 	    ((rv = spr_request_string(json, "after", &after)) != SPR_OK ||
 	     (rv = read_cursor(after, cursor, query)) != SPR_OK)) {
 		return (rv);
 	}
-	if (spr_json_get(json, "callback") != NULL &&
+	if (spr_json_last(json, "callback") != NULL &&
 	    (rv = spr_request_string(json, "callback", &query->callback)) != SPR_OK) {
 		return (rv);
 	}
-	if (spr_json_get(json, "prefix") != NULL) {
+	if (spr_json_last(json, "prefix") != NULL) {
 		if ((rv = spr_request_string(json, "prefix", &text)) != SPR_OK) {
 			return (rv);
 		}

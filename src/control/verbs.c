@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "base/counters.h"
 #include "base/mem.h"
-#include "control/json.h"
+#include "control/json_strict.h"
 
 const spr_verb spr_verb_table[SPR_N_VERBS] = {
 #define X(name, op, kind, function, help) \
@@ -162,7 +162,7 @@ spr_request_reply(const spr_request *request)
 spr_err
 spr_request_string(const cJSON *object, const char *name, const char **out)
 {
-	const cJSON *member = spr_json_get(object, name);
+	const cJSON *member = spr_json_last(object, name);
 
 	if (!cJSON_IsString(member)) {
 		return (spr_fail(SPR_E_INVALID, "%s: %s", name,
@@ -196,7 +196,7 @@ parse(spr_request *request, const spr_control_env *env, const uint8_t *data, siz
 	const char *op = NULL;
 	spr_err rv = SPR_OK;
 
-	if ((rv = spr_json_parse(&request->json, data, len)) != SPR_OK) {
+	if ((rv = spr_json_strict_parse(&request->json, data, len)) != SPR_OK) {
 		return (rv);
 	}
 	if (!cJSON_IsObject(request->json)) {

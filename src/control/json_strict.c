@@ -1,15 +1,17 @@
 /*
- * json - a lexical check before cJSON, which then has only the grammar left to judge.
+ * json_strict - a lexical check before cJSON, which then has only the grammar left to judge.
  *
  * The check looks at what cJSON is lax about: bytes outside strings, string contents, numbers,
  * depth. Everything else (commas, colons, brackets that match) cJSON refuses by itself. Not the hot
  * path's scanner: that one is path/'s, and wants byte ranges, not a tree.
  */
-#include "control/json.h"
+#include "control/json_strict.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "base/json.h"
 
 /* Bytes of the UTF-8 character at p, 0 when it is none: no overlong forms, no surrogates, nothing
  * over U+10FFFF. */
@@ -155,33 +157,19 @@ check_text(const uint8_t *p, const uint8_t *end)
 }
 
 spr_err
-spr_json_parse(cJSON **out, const uint8_t *data, size_t len)
+spr_json_strict_parse(cJSON **out, const uint8_t *data, size_t len)
 {
-	const char *end = NULL, *all = (const char *)data + len;
-	cJSON *json = NULL;
-
 	if (!check_text(data, data + len)) {
-		return (spr_fail(
-		    SPR_E_NOT_JSON,
-		    "the request is not JSON in UTF-8, holds \\u0000, or nests over %d deep",
-		    SPR_JSON_DEPTH));
+		return (
+		    spr_fail(SPR_E_NOT_JSON,
+			     "not JSON in UTF-8, or a string holds \\u0000, or nested over %d deep",
+			     SPR_JSON_DEPTH));
 	}
-	if ((json = cJSON_ParseWithLengthOpts((const char *)data, len, &end, 0)) == NULL) {
-		return (spr_fail(SPR_E_NOT_JSON, "the request is not JSON"));
-	}
-	while (end < all && strchr(" \t\r\n", *end) != NULL) {
-		end++;
-	}
-	if (end != all) {
-		cJSON_Delete(json);
-		return (spr_fail(SPR_E_NOT_JSON, "the request is more than one JSON document"));
-	}
-	*out = json;
-	return (SPR_OK);
+	return (spr_json_parse(out, (const char *)data, len));
 }
 
 const cJSON *
-spr_json_get(const cJSON *object, const char *name)
+spr_json_last(const cJSON *object, const char *name)
 {
 	const cJSON *member = NULL, *last = NULL;
 
