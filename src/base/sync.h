@@ -56,3 +56,10 @@ void spr_sync_yield_percent(unsigned percent);
 #else
 #define SPR_YIELD() ((void)0)
 #endif
+
+/*
+ * Orders every earlier access before every later one. atomic_thread_fence() would do, but
+ * ThreadSanitizer refuses to compile it; a locked instruction is what it becomes on x86-64, the
+ * only processor this builds on.
+ */
+#define SPR_FULL_FENCE() __asm__ volatile("lock; orq $0, (%%rsp)" ::: "memory", "cc")

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,11 +33,13 @@ spr_buf_hold(spr_buf *buf)
 	atomic_fetch_add_explicit(&buf->refs, 1, memory_order_relaxed);
 }
 
-/* [any] */
-static inline void
+/* [any] True when this was the last reference: the buffer is gone. */
+static inline bool
 spr_buf_drop(spr_buf *buf)
 {
-	/* E5 release: my accesses are before the release; acquire: everyone else's too */
-	if (atomic_fetch_sub_explicit(&buf->refs, 1, memory_order_acq_rel) == 1)
-		buf->release(buf);
+	/* E5 release: my accesses are before the release hook; acquire: everyone else's too */
+	if (atomic_fetch_sub_explicit(&buf->refs, 1, memory_order_acq_rel) != 1)
+		return (false);
+	buf->release(buf);
+	return (true);
 }
