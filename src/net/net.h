@@ -94,6 +94,8 @@ typedef struct spr_transport {
 } spr_transport;
 
 extern const spr_transport spr_transport_nng;
+/* Sends only, to nowhere: jobs are thrown away and completed at once. */
+extern const spr_transport spr_transport_none;
 
 /* [any] Version text of the library behind it, "1.5.2". */
 const char *spr_net_version(void);
