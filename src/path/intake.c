@@ -1,0 +1,361 @@
+/*
+ * intake - receivers, their rings, and back-pressure by not receiving.
+ *
+ * Which dispatcher: a receiver stays with one until its ring there holds SPILL_DEPTH messages, then
+ * moves to the emptiest. Light traffic so keeps one dispatcher warm instead of waking all in turn;
+ * heavy traffic spreads by itself.
+ *
+ * No room means: the chosen rings are full (the message waits in the receiver), or the byte budget
+ * could not take one more message of the largest size per receive that is armed. Either way the
+ * receiver is parked: not armed, owned by nobody, until someone swaps its mark back and so becomes
+ * its writer for a moment.
+ */
+#include "path/intake.h"
+
+#include "base/assert.h"
+#include "base/counters.h"
+#include "base/ring.h"
+#include "base/sync.h"
+
+#define SPILL_DEPTH 16
+
+/* PARKED_HOLDING: a message found no ring with room. PARKED_EMPTY: the byte budget is used. */
+enum { RUNNING, PARKED_HOLDING, PARKED_EMPTY };
+
+typedef struct receiver {
+	_Alignas(SPR_CACHELINE) atomic_uint state;
+	/* owned by the running completion, or by whoever swapped the parked mark to RUNNING */
+	unsigned preferred;
+	spr_buf *held; /* received, but no ring had room */
+	/* constant after new */
+	spr_ring **rings; /* one a dispatcher */
+} receiver;
+
+/* Where a dispatcher looks first, so that no receiver's ring is always served last. */
+typedef struct sweep {
+	_Alignas(SPR_CACHELINE) unsigned first;
+} sweep;
+
+struct spr_intake {
+	/* constant after new */
+	spr_intake_config config;
+	spr_pull *pull;
+	receiver *receivers;
+	sweep *sweeps;  /* one a dispatcher, its own */
+	size_t reserve; /* of the budget, for receives that are armed */
+
+	/* written by receivers and dispatchers */
+	_Alignas(SPR_CACHELINE) _Atomic size_t bytes;
+	_Alignas(SPR_CACHELINE) atomic_uint n_parked;
+};
+
+static bool
+try_push_to(spr_intake *intake, receiver *self, unsigned d, spr_buf *buf)
+{
+	if (!spr_ring_try_push(self->rings[d], buf)) /* E1 */
+		return (false);
+	self->preferred = d;
+	spr_agent_wake(intake->config.dispatchers->waiter[d].agent);
+	return (true);
+}
+
+/* Moves buf into a ring; false when all are full. */
+static bool
+deliver(spr_intake *intake, receiver *self, spr_buf *buf)
+{
+	unsigned best = self->preferred;
+	unsigned best_size = spr_ring_size(self->rings[best]);
+
+	if (best_size >= SPILL_DEPTH) {
+		for (unsigned d = 0; d < intake->config.n_dispatchers; d++) {
+			unsigned size = spr_ring_size(self->rings[d]);
+
+			if (size < best_size) {
+				best = d;
+				best_size = size;
+			}
+		}
+	}
+	return (try_push_to(intake, self, best, buf));
+}
+
+static bool
+has_budget(spr_intake *intake)
+{
+	/* E13: sequentially consistent on both sides, see park_or_run() */
+	return (atomic_load_explicit(&intake->bytes, memory_order_seq_cst) + intake->reserve <=
+		intake->config.max_bytes);
+}
+
+/* The receiver's owner: hands over what is held; true when it may receive again. */
+static bool
+can_run(spr_intake *intake, receiver *self)
+{
+	if (self->held != NULL) {
+		if (!deliver(intake, self, self->held))
+			return (false);
+		self->held = NULL;
+	}
+	return (has_budget(intake));
+}
+
+/* What a parked receiver waits for is there. */
+static bool
+has_room(spr_intake *intake, const receiver *self, unsigned state)
+{
+	if (state == PARKED_EMPTY)
+		return (has_budget(intake));
+	for (unsigned d = 0; state == PARKED_HOLDING && d < intake->config.n_dispatchers; d++) {
+		if (spr_ring_size(self->rings[d]) < intake->config.ring_slots - 1)
+			return (true);
+	}
+	return (false);
+}
+
+/* Swaps the mark back; true when the caller is the receiver's owner now. */
+static bool
+unpark(spr_intake *intake, receiver *self, unsigned state)
+{
+	/* E13 acquire: what the last owner wrote */
+	if (!atomic_compare_exchange_strong_explicit(&self->state, &state, RUNNING,
+						     memory_order_seq_cst, memory_order_relaxed))
+		return (false);
+	atomic_fetch_sub_explicit(&intake->n_parked, 1,
+				  memory_order_relaxed /* a late reader looks in vain */);
+	return (true);
+}
+
+/*
+ * The owner gives the receiver up, unless room appears meanwhile. Mark first, then look again:
+ * whoever makes room does it the other way round, so one of the two always sees the other. True
+ * when the caller still owns it and may receive.
+ */
+static bool
+park_or_run(spr_intake *intake, receiver *self)
+{
+	for (;;) {
+		unsigned state = self->held != NULL ? PARKED_HOLDING : PARKED_EMPTY;
+
+		atomic_fetch_add_explicit(&intake->n_parked, 1,
+					  memory_order_seq_cst /* E13, before the second look */);
+		atomic_store_explicit(&self->state, state, memory_order_seq_cst /* E13 release */);
+		if (!has_room(intake, self, state) || !unpark(intake, self, state))
+			return (false);
+		if (can_run(intake, self))
+			return (true);
+	}
+}
+
+static bool
+on_receive(void *arg, unsigned index, spr_buf *buf)
+{
+	spr_intake *intake = arg;
+	receiver *self = &intake->receivers[index];
+
+	SPR_ASSERT(self->held == NULL);
+	spr_count(SPR_C_MESSAGES_RECEIVED);
+	if (buf->len == 0) {
+		spr_count(SPR_C_MESSAGES_EMPTY);
+		spr_buf_drop(buf);
+		return (true);
+	}
+	spr_count_add(SPR_C_MESSAGE_BYTES, buf->len);
+	/* relaxed: the decision below reads it again */
+	atomic_fetch_add_explicit(&intake->bytes, buf->len, memory_order_relaxed);
+	self->held = buf;
+	if (can_run(intake, self))
+		return (true);
+	spr_count(SPR_C_RECEIVERS_PARKED);
+	return (park_or_run(intake, self));
+}
+
+/* Room was made: receivers that wait for it run again. */
+static void
+on_room(spr_intake *intake)
+{
+	if (atomic_load_explicit(&intake->n_parked,
+				 memory_order_seq_cst /* E13, the other half */) == 0)
+		return;
+	for (unsigned i = 0; i < intake->config.receivers; i++) {
+		receiver *self = &intake->receivers[i];
+		/* relaxed: the swap decides */
+		unsigned state = atomic_load_explicit(&self->state, memory_order_relaxed);
+
+		if (!has_room(intake, self, state) || !unpark(intake, self, state))
+			continue;
+		if (can_run(intake, self) || park_or_run(intake, self))
+			intake->config.transport->pull_rearm(intake->pull, i);
+	}
+}
+
+spr_buf *
+spr_intake_pop(spr_intake *intake, unsigned d)
+{
+	unsigned first = intake->sweeps[d].first;
+	spr_buf *buf;
+
+	SPR_ASSERT_ROLE(SPR_ROLE_DISPATCHER);
+	for (unsigned i = 0; i < intake->config.receivers; i++) {
+		unsigned r = (first + i) % intake->config.receivers;
+
+		if ((buf = spr_ring_try_pop(intake->receivers[r].rings[d])) != NULL) {
+			intake->sweeps[d].first = r + 1;
+			SPR_FULL_FENCE(); /* E13: the free slot is visible before the mark is read
+					   */
+			on_room(intake);
+			return (buf);
+		}
+	}
+	return (NULL);
+}
+
+void
+spr_intake_finish(spr_intake *intake, spr_buf *buf)
+{
+	size_t len = buf->len;
+
+	if (!spr_buf_drop(buf))
+		return;
+	atomic_fetch_sub_explicit(&intake->bytes, len,
+				  memory_order_seq_cst /* E13, before the mark is read */);
+	on_room(intake);
+}
+
+static void
+on_intake_pipe(void *arg, int change)
+{
+	(void)arg;
+	spr_count(change > 0 ? SPR_C_PIPES_ADDED_INTAKE : SPR_C_PIPES_REMOVED_INTAKE);
+}
+
+static spr_err
+open_rings(spr_intake *intake)
+{
+	const spr_intake_config *config = &intake->config;
+	spr_err rv;
+
+	if ((intake->receivers = spr_mem_zalloc_aligned(config->receivers * sizeof(receiver))) ==
+		NULL ||
+	    (intake->sweeps = spr_mem_zalloc_aligned(config->n_dispatchers * sizeof(sweep))) ==
+		NULL)
+		return (SPR_E_NOMEM);
+	for (unsigned i = 0; i < config->receivers; i++) {
+		receiver *self = &intake->receivers[i];
+
+		if ((self->rings =
+			 spr_mem_zalloc(config->n_dispatchers * sizeof(self->rings[0]))) == NULL)
+			return (SPR_E_NOMEM);
+		for (unsigned d = 0; d < config->n_dispatchers; d++) {
+			if ((rv = spr_ring_new(&self->rings[d], config->ring_slots)) != SPR_OK)
+				return (rv);
+		}
+	}
+	return (SPR_OK);
+}
+
+spr_err
+spr_intake_new(spr_intake **out, const spr_intake_config *config)
+{
+	spr_err rv;
+	spr_intake *intake = spr_mem_zalloc_aligned(sizeof(*intake));
+	spr_pull_config pull = {
+	    .receives = config->receivers,
+	    .max_message = config->max_message,
+	    .pipes = {.on_pipe = on_intake_pipe},
+	    .on_receive = on_receive,
+	    .arg = intake,
+	};
+
+	if (intake == NULL)
+		return (SPR_E_NOMEM);
+	intake->config = *config;
+	intake->reserve = config->receivers * config->max_message;
+	if ((rv = open_rings(intake)) != SPR_OK ||
+	    (rv = config->transport->pull_open(&intake->pull, &pull)) != SPR_OK) {
+		spr_intake_free(intake);
+		return (rv);
+	}
+	*out = intake;
+	return (SPR_OK);
+}
+
+spr_err
+spr_intake_listen(spr_intake *intake, const char *url, char *bound)
+{
+	return (intake->config.transport->pull_listen(intake->pull, url, bound));
+}
+
+spr_err
+spr_intake_dial(spr_intake *intake, const char *url)
+{
+	return (intake->config.transport->pull_dial(intake->pull, url));
+}
+
+void
+spr_intake_start(spr_intake *intake)
+{
+	intake->config.transport->pull_start(intake->pull);
+}
+
+void
+spr_intake_stop(spr_intake *intake)
+{
+	intake->config.transport->pull_stop(intake->pull);
+}
+
+static void
+free_receiver(const spr_intake_config *config, receiver *self)
+{
+	spr_buf *buf;
+
+	if (self->held != NULL)
+		spr_buf_drop(self->held);
+	for (unsigned d = 0; self->rings != NULL && d < config->n_dispatchers; d++) {
+		while (self->rings[d] != NULL && (buf = spr_ring_try_pop(self->rings[d])) != NULL)
+			spr_buf_drop(buf);
+		spr_ring_free(self->rings[d]);
+	}
+	spr_mem_free(self->rings);
+}
+
+void
+spr_intake_free(spr_intake *intake)
+{
+	if (intake == NULL)
+		return;
+	if (intake->pull != NULL)
+		intake->config.transport->pull_close(intake->pull);
+	for (unsigned i = 0; intake->receivers != NULL && i < intake->config.receivers; i++)
+		free_receiver(&intake->config, &intake->receivers[i]);
+	spr_mem_free(intake->receivers);
+	spr_mem_free(intake->sweeps);
+	spr_mem_free(intake);
+}
+
+unsigned
+spr_intake_waiting(const spr_intake *intake)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < intake->config.receivers; i++) {
+		const receiver *self = &intake->receivers[i];
+
+		/* acquire: the drain asks until nothing waits */
+		n += atomic_load_explicit(&self->state, memory_order_acquire) == PARKED_HOLDING;
+		for (unsigned d = 0; d < intake->config.n_dispatchers; d++)
+			n += spr_ring_size(self->rings[d]);
+	}
+	return (n);
+}
+
+size_t
+spr_intake_bytes(const spr_intake *intake)
+{
+	return (atomic_load_explicit(&intake->bytes, memory_order_relaxed /* a gauge */));
+}
+
+unsigned
+spr_intake_parked(const spr_intake *intake)
+{
+	return (atomic_load_explicit(&intake->n_parked, memory_order_relaxed /* a gauge */));
+}

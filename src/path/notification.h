@@ -1,0 +1,89 @@
+/*
+ * notification - the record of one notification in flight, and the fixed pool of them.
+ *
+ *            take                open                    complete (pending = 0)           accepted,
+ * given up free ----------> received ----------> pending(n) ----------------------> answering
+ * ----------------------> free ^  (dispatcher)     |   (dispatcher)              (whoever is last)
+ * (ledger)        (ledger)           | |                   | nack, or ack of a copy: pending 0 at
+ * once                                             |
+ *    +-------------------+---------------------------------------------------------------------------------------+
+ *      give back: a copy of an id in flight, a document without an id
+ *
+ * Writer      the dispatcher that took it, until it drops its hold; then whoever brings pending to
+ * zero; then the ledger Reader      as the writer Ownership   every arrow above moves it;
+ * completions of its jobs hold one pending count each and touch nothing else than pending and
+ * failure Ordering    E12: what was done before a pending count was given back is visible to
+ * whoever brings it to zero E2 (free list, mailbox) for the other arrows Progress    take and give
+ * back are lock-free Limits      max_inflight records, made at start; none free: the dispatcher
+ * waits Teardown    spr_notifications_free(), when all are back
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/mem.h"
+#include "base/stack.h"
+#include "path/waiters.h"
+#include "spreader/wire.h"
+
+#define SPR_UPSTREAM_NONE UINT16_MAX
+
+typedef struct spr_notification spr_notification;
+struct spr_notification {
+	/* free list or ledger mailbox: at an aligned start, the free list needs it */
+	spr_stack_entry link;
+
+	/* written by the dispatcher before the first job is posted */
+	uint64_t received_ns;
+	uint32_t entry;    /* in the answer table, or SPR_ANSWER_NONE */
+	uint32_t n_jobs;   /* distinct callbacks */
+	uint16_t upstream; /* who gets the answer; SPR_UPSTREAM_NONE: nobody */
+	uint16_t id_len;
+
+	/* written by whoever completes a job */
+	atomic_uint pending; /* jobs not yet ended, plus one while the dispatcher holds it */
+	atomic_uint failure; /* spreader_reason: the first one; NONE: done */
+
+	/* written by the ledger: an answer batch is a chain of records, its head carries the batch
+	 */
+	spr_notification *next;
+	spr_notification *next_batch;
+	uint64_t due_ns;
+	uint32_t batch_n;
+	uint16_t attempts;
+	uint16_t refusals;
+
+	uint8_t id[SPREADER_ID_MAX];
+};
+
+typedef struct spr_notifications {
+	/* constant after init */
+	spr_notification *slab;
+	unsigned capacity;
+	const spr_waiters *waiters;
+
+	spr_stack free;
+
+	_Alignas(SPR_CACHELINE) _Atomic uint32_t in_flight;
+} spr_notifications;
+
+/* [main] waiters may be filled later, before the first give-back. */
+spr_err
+spr_notifications_init(spr_notifications *pool, unsigned capacity, const spr_waiters *waiters);
+/* [main] */
+void spr_notifications_fini(spr_notifications *pool);
+/* [dispatcher] NULL when all are in flight. */
+spr_notification *spr_notification_take(spr_notifications *pool);
+/* [dispatcher, ledger] Wakes a dispatcher that waits for one. */
+void spr_notification_give_back(spr_notifications *pool, spr_notification *notification);
+/* [any] A snapshot. */
+uint32_t spr_notifications_in_flight(const spr_notifications *pool);
+
+/* [any holder of a pending count] The first reason wins. Call before giving the count back. */
+void spr_notification_fail(spr_notification *notification, spreader_reason reason);
+/* [any holder] Gives n pending counts back; true for the one who brought it to zero and now owns
+ * the record. */
+bool spr_notification_release(spr_notification *notification, unsigned n);
+/* [owner after release] */
+spreader_reason spr_notification_failure(const spr_notification *notification);

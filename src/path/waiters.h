@@ -1,0 +1,69 @@
+/*
+ * waiters - how a dispatcher that waits for something scarce is woken, and only then.
+ *
+ * A dispatcher that finds nothing free declares what it wants, looks once more, and parks. Whoever
+ * gives something back wakes the dispatchers that want it. Nobody wants anything most of the time,
+ * so giving back costs one load a dispatcher.
+ *
+ * Writer      the dispatcher sets its own wants; any thread notifies
+ * Reader      any thread
+ * Ownership   the array belongs to the daemon; it outlives every user
+ * Ordering    E11: giving back, then reading wants, against declaring wants, then looking again:
+ * both sides sequentially consistent, so one of the two always sees the other Progress wait-free,
+ * but for the wake-up's system call Limits      none Teardown    after its users stopped
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/agent.h"
+#include "base/mem.h"
+
+typedef enum spr_want {
+	SPR_WANT_SLOT = 1 << 0,     /* a free send slot of its lane */
+	SPR_WANT_BYTES = 1 << 1,    /* room for job buffers */
+	SPR_WANT_INFLIGHT = 1 << 2, /* a free notification */
+} spr_want;
+
+typedef struct spr_waiter {
+	_Alignas(SPR_CACHELINE) atomic_uint wants;
+	spr_agent *agent;
+} spr_waiter;
+
+typedef struct spr_waiters {
+	spr_waiter *waiter;
+	unsigned n;
+} spr_waiters;
+
+/* [dispatcher, its own] Then look again before parking. */
+static inline void
+spr_waiter_want(spr_waiter *waiter, spr_want want)
+{
+	atomic_fetch_or_explicit(&waiter->wants, want, memory_order_seq_cst /* E11 */);
+}
+
+/* [dispatcher, its own] */
+static inline void
+spr_waiter_clear(spr_waiter *waiter)
+{
+	/* relaxed: a wake-up too many is harmless */
+	if (atomic_load_explicit(&waiter->wants, memory_order_relaxed) != 0)
+		atomic_store_explicit(&waiter->wants, 0, memory_order_relaxed);
+}
+
+/* [any] After giving something back. */
+static inline void
+spr_waiter_notify(spr_waiter *waiter, spr_want want)
+{
+	if ((atomic_load_explicit(&waiter->wants, memory_order_seq_cst /* E11 */) & want) != 0)
+		spr_agent_wake(waiter->agent);
+}
+
+/* [any] */
+static inline void
+spr_waiters_notify(const spr_waiters *waiters, spr_want want)
+{
+	for (unsigned i = 0; i < waiters->n; i++)
+		spr_waiter_notify(&waiters->waiter[i], want);
+}
