@@ -1,0 +1,61 @@
+/*
+ * ledger - answers upstream: one ack or nack a notification, kept until the upstream has accepted
+ * it.
+ *
+ *   last pending count --spr_ledger_complete--> mailbox --> [ledger] batches --> REQ slot
+ * --reply--> accepted: free ^                              |
+ *                                                              +---- retry lists <--- refused, no
+ * reply
+ *
+ * Writer      any thread: complete; [nng-cb]: replies
+ * Reader      the ledger thread
+ * Ownership   complete moves the notification in; it leaves to the free pool when its answer was
+ * accepted or given up Ordering    E2 (mailbox); E9 (answer table); an ack is built only from a
+ * notification whose pending count is zero (E12) Progress    complete is lock-free Limits      the
+ * notifications in flight; window requests an upstream Teardown    stop the agent, then free; what
+ * is unanswered is counted by spr_ledger_unanswered()
+ *
+ * Pace: an answer goes at once when nothing was sent in the last millisecond or a batch is full,
+ * else with the next batch, at most a millisecond later. So a busy ledger sends a thousand requests
+ * a second, not one a notification.
+ */
+#pragma once
+
+#include "base/agent.h"
+#include "net/req.h"
+#include "path/answers.h"
+#include "path/dead_letter.h"
+#include "path/notification.h"
+
+typedef struct spr_ledger spr_ledger;
+
+typedef struct spr_ledger_config {
+	unsigned batch;       /* ids a request, at most */
+	unsigned window;      /* requests in flight an upstream */
+	unsigned timeout_ms;  /* for a reply */
+	const char *instance; /* boot id */
+	spr_notifications *notifications;
+	spr_answers *answers; /* NULL without upstreams */
+	spr_dead_letter *dead_letter;
+} spr_ledger_config;
+
+/* [main] */
+spr_err spr_ledger_new(spr_ledger **out, const spr_ledger_config *config);
+/* [main, before start] The upstream of that name ("": the unnamed one), made on first use. */
+spr_err spr_ledger_listen(spr_ledger *ledger, const char *name, const char *url, char *bound);
+spr_err spr_ledger_dial(spr_ledger *ledger, const char *name, const char *url);
+/* [any, after start] The upstream's number, SPR_UPSTREAM_NONE when there is none of that name. */
+uint16_t spr_ledger_upstream(const spr_ledger *ledger, const char *name, size_t len);
+/* [any] False: no answers are ever sent. */
+bool spr_ledger_has_upstreams(const spr_ledger *ledger);
+/* [main] */
+spr_err spr_ledger_start(spr_ledger *ledger);
+/* [main] Requests in flight are ended; nothing is sent any more. */
+void spr_ledger_stop(spr_ledger *ledger);
+/* [main] NULL is fine. */
+void spr_ledger_free(spr_ledger *ledger);
+
+/* [owner of the notification] Its failure is the answer: NONE is an ack. */
+void spr_ledger_complete(spr_ledger *ledger, spr_notification *notification);
+/* [any] Peers of all ack sockets now. */
+unsigned spr_ledger_peers(const spr_ledger *ledger);

@@ -1,0 +1,297 @@
+/*
+ * upstream - batching, pacing and retries of one upstream's answers.
+ *
+ * A batch is a chain of notifications whose head carries what is known about it; no memory is
+ * needed to retry, to halve or to wait. Delays are a few fixed steps, so one list a step is in
+ * order of due time by itself.
+ *
+ * A refusal (a reply that does not accept) is about the batch's content: from the second one the
+ * batch is halved, so that one id an upstream will never take ends up alone. No reply (time-out,
+ * connection lost, nobody there) is about the upstream: the batch is kept whole and nothing is ever
+ * given up for it.
+ */
+#include "path/upstream.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/counters.h"
+
+#define RETRY_MIN_MS 100
+#define RETRY_MAX_MS 10000
+
+static void
+on_ack_pipe(void *arg, int change)
+{
+	spr_upstream *self = arg;
+
+	spr_count(change > 0 ? SPR_C_PIPES_ADDED_ACK : SPR_C_PIPES_REMOVED_ACK);
+	if (change > 0) {
+		/* relaxed: a hint, the wake-up orders it (E3) */
+		atomic_store_explicit(&self->reconnected, true, memory_order_relaxed);
+		self->wake(self->wake_arg);
+	}
+}
+
+static void
+on_reply(void *arg, unsigned number, spr_err result, const uint8_t *data, size_t len)
+{
+	spr_upstream *self = arg;
+	spr_answer_slot *slot = &self->slots[number];
+
+	slot->result = result;
+	slot->accepted = result == SPR_OK && spr_answer_is_accepted(data, len);
+	spr_mailbox_push(self->replies, &slot->replied); /* E2 */
+	self->wake(self->wake_arg);
+}
+
+spr_err
+spr_upstream_init(spr_upstream *self, const char *name, unsigned window, unsigned batch,
+		  unsigned timeout_ms)
+{
+	spr_req_config req = {
+	    .window = window,
+	    .timeout_ms = timeout_ms,
+	    .max_reply = 64 * 1024,
+	    .pipes = {.on_pipe = on_ack_pipe, .arg = self},
+	    .on_reply = on_reply,
+	    .arg = self,
+	};
+
+	self->window = window;
+	self->batch = batch;
+	if ((self->name = spr_mem_strdup(name)) == NULL ||
+	    (self->slots = spr_mem_zalloc(window * sizeof(spr_answer_slot))) == NULL)
+		return (SPR_E_NOMEM);
+	for (unsigned i = 0; i < window; i++)
+		self->slots[i].upstream = self;
+	return (spr_req_open(&self->req, &req));
+}
+
+void
+spr_upstream_fini(spr_upstream *self)
+{
+	spr_req_close(self->req);
+	spr_mem_free(self->slots);
+	spr_mem_free(self->name);
+}
+
+void
+spr_upstream_add(spr_upstream *self, spr_notification *notification)
+{
+	notification->next = NULL;
+	notification->attempts = 0;
+	notification->refusals = 0;
+	if (self->fresh.tail != NULL)
+		self->fresh.tail->next = notification;
+	else
+		self->fresh.head = notification;
+	self->fresh.tail = notification;
+	self->fresh.n++;
+}
+
+/* Cuts at most batch notifications off the fresh queue. */
+static spr_notification *
+take_fresh(spr_upstream *self)
+{
+	spr_notification *head = self->fresh.head;
+	spr_notification *last = head;
+	unsigned n = 1;
+
+	for (; n < self->batch && last->next != NULL; n++)
+		last = last->next;
+	self->fresh.head = last->next;
+	if (last->next == NULL)
+		self->fresh.tail = NULL;
+	last->next = NULL;
+	self->fresh.n -= n;
+	head->batch_n = n;
+	return (head);
+}
+
+static void
+retry_later(spr_upstream *self, spr_notification *batch, uint64_t now_ns)
+{
+	unsigned level =
+	    batch->attempts < SPR_RETRY_LEVELS ? batch->attempts : SPR_RETRY_LEVELS - 1;
+	uint64_t delay_ms = (uint64_t)RETRY_MIN_MS << level;
+	spr_chain *list = &self->retry[level];
+
+	batch->due_ns =
+	    now_ns + (delay_ms < RETRY_MAX_MS ? delay_ms : RETRY_MAX_MS) * SPR_NS_PER_MS;
+	batch->next_batch = NULL;
+	if (batch->attempts < UINT16_MAX)
+		batch->attempts++;
+	if (list->tail != NULL)
+		list->tail->next_batch = batch;
+	else
+		list->head = batch;
+	list->tail = batch;
+	list->n++;
+	self->n_retry++;
+}
+
+/* The retry batch that has been due longest, or NULL. */
+static spr_notification *
+take_due(spr_upstream *self, uint64_t now_ns)
+{
+	spr_chain *oldest = NULL;
+	spr_notification *batch;
+
+	for (unsigned i = 0; self->n_retry > 0 && i < SPR_RETRY_LEVELS; i++) {
+		spr_chain *list = &self->retry[i];
+
+		if (list->head != NULL && list->head->due_ns <= now_ns &&
+		    (oldest == NULL || list->head->due_ns < oldest->head->due_ns))
+			oldest = list;
+	}
+	if (oldest == NULL)
+		return (NULL);
+	batch = oldest->head;
+	if ((oldest->head = batch->next_batch) == NULL)
+		oldest->tail = NULL;
+	oldest->n--;
+	self->n_retry--;
+	return (batch);
+}
+
+static uint64_t
+earliest_retry(const spr_upstream *self)
+{
+	uint64_t at = 0;
+
+	for (unsigned i = 0; self->n_retry > 0 && i < SPR_RETRY_LEVELS; i++) {
+		const spr_notification *head = self->retry[i].head;
+
+		if (head != NULL && (at == 0 || head->due_ns < at))
+			at = head->due_ns;
+	}
+	return (at);
+}
+
+static spr_answer_slot *
+free_slot(spr_upstream *self)
+{
+	for (unsigned i = 0; self->n_out < self->window && i < self->window; i++) {
+		if (self->slots[i].batch == NULL)
+			return (&self->slots[i]);
+	}
+	return (NULL);
+}
+
+static void
+send_batch(spr_upstream *self, spr_notification *batch, const char *instance, spr_text *text,
+	   uint64_t now_ns)
+{
+	spr_answer_slot *slot = free_slot(self);
+
+	if (spr_answer_write(text, instance, batch) != SPR_OK) {
+		retry_later(self, batch, now_ns);
+		return;
+	}
+	slot->batch = batch;
+	self->n_out++;
+	if (spr_req_send(self->req, (unsigned)(slot - self->slots), text->data, text->len) !=
+	    SPR_OK) {
+		slot->batch = NULL;
+		self->n_out--;
+		retry_later(self, batch, now_ns);
+		return;
+	}
+	spr_count(SPR_C_ANSWER_REQUESTS);
+	if (batch->attempts > 0)
+		spr_count(SPR_C_ANSWER_RETRIES);
+	self->last_send_ns = now_ns;
+}
+
+/* Fresh answers go at once when the upstream has been left alone for a moment, or when they fill a
+ * batch. */
+static bool
+is_fresh_due(const spr_upstream *self, uint64_t now_ns)
+{
+	return (self->fresh.n >= self->batch ||
+		(self->fresh.n > 0 && now_ns >= self->last_send_ns + SPR_ACK_PACE_NS));
+}
+
+unsigned
+spr_upstream_send(spr_upstream *self, const char *instance, spr_text *text, uint64_t now_ns,
+		  uint64_t *wake_at_ns)
+{
+	/* relaxed: a hint */
+	bool reconnected =
+	    atomic_exchange_explicit(&self->reconnected, false, memory_order_relaxed);
+	uint64_t due_ns = reconnected ? UINT64_MAX : now_ns;
+	unsigned sent = 0;
+
+	while (free_slot(self) != NULL) {
+		/* retries may not take every slot while fresh answers wait */
+		bool leave_one =
+		    self->fresh.n > 0 && self->window > 1 && self->n_out + 1 == self->window;
+		spr_notification *batch = leave_one ? NULL : take_due(self, due_ns);
+
+		if (batch == NULL && is_fresh_due(self, now_ns))
+			batch = take_fresh(self);
+		if (batch == NULL)
+			break;
+		send_batch(self, batch, instance, text, now_ns);
+		sent++;
+	}
+	if (free_slot(self) == NULL)
+		*wake_at_ns = 0; /* a reply will wake us */
+	else {
+		*wake_at_ns = earliest_retry(self);
+		if (self->fresh.n > 0)
+			*wake_at_ns = self->last_send_ns + SPR_ACK_PACE_NS;
+	}
+	return (sent);
+}
+
+/* Cuts the batch in two; both keep its history, and are retried on their own. */
+static void
+halve(spr_upstream *self, spr_notification *batch, uint64_t now_ns)
+{
+	spr_notification *last = batch;
+	spr_notification *second;
+	uint32_t n = batch->batch_n / 2;
+
+	for (uint32_t i = 1; i < n; i++)
+		last = last->next;
+	second = last->next;
+	last->next = NULL;
+	second->batch_n = batch->batch_n - n;
+	second->attempts = batch->attempts;
+	batch->batch_n = n;
+	/* a lone id is given its own ten refusals */
+	second->refusals = second->batch_n == 1 ? 0 : batch->refusals;
+	batch->refusals = n == 1 ? 0 : batch->refusals;
+	retry_later(self, batch, now_ns);
+	retry_later(self, second, now_ns);
+}
+
+spr_notification *
+spr_upstream_replied(spr_answer_slot *slot, uint64_t now_ns, spr_notification **given_up)
+{
+	spr_upstream *self = slot->upstream;
+	spr_notification *batch = slot->batch;
+
+	SPR_ASSERT(batch != NULL);
+	slot->batch = NULL;
+	self->n_out--;
+	if (slot->result == SPR_OK && slot->accepted)
+		return (batch);
+	if (slot->result != SPR_OK) {
+		spr_count(SPR_C_ANSWER_TIMEOUTS);
+		retry_later(self, batch, now_ns);
+		return (NULL);
+	}
+	spr_count(SPR_C_ANSWER_REFUSALS);
+	batch->refusals++;
+	if (batch->batch_n == 1 && batch->refusals >= SPR_REFUSALS_MAX)
+		*given_up = batch;
+	else if (batch->batch_n > 1 && batch->refusals >= 2)
+		halve(self, batch, now_ns);
+	else
+		retry_later(self, batch, now_ns);
+	return (NULL);
+}

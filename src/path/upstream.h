@@ -1,0 +1,74 @@
+/*
+ * upstream - one named upstream of the ledger: its REQ socket, what waits for it, what is out, what
+ * is to be retried. Private to the ledger; everything is [ledger] unless marked.
+ *
+ *            add                 send                     accepted
+ *   (new) --------> fresh ---------------> out (a slot) ------------> done list, for the ledger to
+ * free ^                       | | lone id: kept         | refused (halved from the second time),
+ * no reply |                       v
+ *                     +---- never ----    retry list of its delay -- due --> out
+ */
+#pragma once
+
+#include "base/stack.h"
+#include "net/req.h"
+#include "path/answer_text.h"
+#include "path/notification.h"
+
+#define SPR_RETRY_LEVELS 8 /* 100 ms doubling to 10 s */
+#define SPR_REFUSALS_MAX 10
+#define SPR_ACK_PACE_NS  UINT64_C(1000000)
+
+/* A queue of notifications linked by next. */
+typedef struct spr_chain {
+	spr_notification *head;
+	spr_notification *tail;
+	unsigned n;
+} spr_chain;
+
+typedef struct spr_upstream spr_upstream;
+
+/* One request in flight. */
+typedef struct spr_answer_slot {
+	spr_stack_entry replied; /* in the mailbox of replies */
+	spr_upstream *upstream;
+	spr_notification *batch; /* NULL: free */
+	spr_err result;          /* [nng-cb], read behind E2 */
+	bool accepted;           /* [nng-cb], read behind E2 */
+} spr_answer_slot;
+
+struct spr_upstream {
+	char *name;
+	spr_req *req;
+	unsigned window;
+	unsigned batch;
+	spr_answer_slot *slots;
+	unsigned n_out;
+	spr_chain fresh;
+	spr_chain retry[SPR_RETRY_LEVELS]; /* of batch heads, linked by next_batch, oldest first */
+	unsigned n_retry;
+	uint64_t last_send_ns;
+	spr_stack *replies;      /* the ledger's mailbox */
+	void (*wake)(void *arg); /* [nng-cb] */
+	void *wake_arg;
+	atomic_bool reconnected; /* [nng-cb] a peer came: what waits for a retry is due now */
+};
+
+/* [main] */
+spr_err spr_upstream_init(spr_upstream *upstream, const char *name, unsigned window, unsigned batch,
+			  unsigned timeout_ms);
+void spr_upstream_fini(spr_upstream *upstream);
+
+/* Queues one notification. */
+void spr_upstream_add(spr_upstream *upstream, spr_notification *notification);
+/* Sends what is due; returns the requests sent. *wake_at_ns becomes the earliest time something is
+ * due (0: none). */
+unsigned spr_upstream_send(spr_upstream *upstream, const char *instance, spr_text *text,
+			   uint64_t now_ns, uint64_t *wake_at_ns);
+/*
+ * Takes a reply in. Accepted: returns the batch, its notifications are the caller's to free. Else
+ * the batch goes to a retry list and NULL is returned, or, when a lone id was refused for the last
+ * time, that id is returned in *given_up.
+ */
+spr_notification *
+spr_upstream_replied(spr_answer_slot *slot, uint64_t now_ns, spr_notification **given_up);
