@@ -1,0 +1,420 @@
+/*
+ * dispatch - one dispatcher's turn.
+ *
+ * A turn posts one slice of the fan-out that has waited longest, then reads up to TURN_DOCUMENTS
+ * documents. A fan-out of one slice is finished where it was found; a larger one queues up behind
+ * the others, so small notifications pass between its slices. When the outbox takes no more, the
+ * fan-out at the front is tried again first and nothing new is read: the rings fill, receivers
+ * park, producers feel it.
+ */
+#include "path/dispatch.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/log.h"
+#include "path/document.h"
+
+#define TURN_DOCUMENTS 32
+
+typedef struct spr_dispatcher {
+	/* constant after start */
+	const spr_dispatch_config *config;
+	unsigned number;
+	char name[16];
+	spr_waiter *waiter;
+	spr_outbox_lane *lane;
+	spr_fanout_env env;
+	spr_agent agent;
+
+	/* written by the dispatcher */
+	_Alignas(SPR_CACHELINE) spr_document_env documents;
+	spr_buf *message; /* being read */
+	size_t at;        /* bytes of it that are read */
+	spr_fanout *free;
+	spr_fanout *open_head; /* the one to be posted next */
+	spr_fanout *open_tail;
+	bool is_blocked; /* the head found no slot or bytes */
+	uint64_t blocked_since_ns;
+	uint64_t taken_when_blocked;
+	spr_fanout fanouts[SPR_OPEN_FANOUTS];
+
+	/* written by the dispatcher, read by main */
+	_Alignas(SPR_CACHELINE) atomic_bool is_busy;
+	/* written by main */
+	atomic_bool gives_up;
+} spr_dispatcher;
+
+struct spr_dispatchers {
+	spr_dispatch_config config;
+	spr_dispatcher *dispatcher;
+	spr_epoch_record **records;
+};
+
+static void
+append_open(spr_dispatcher *self, spr_fanout *fanout)
+{
+	fanout->next_open = NULL;
+	if (self->open_tail != NULL)
+		self->open_tail->next_open = fanout;
+	else
+		self->open_head = fanout;
+	self->open_tail = fanout;
+}
+
+static void
+prepend_open(spr_dispatcher *self, spr_fanout *fanout)
+{
+	fanout->next_open = self->open_head;
+	self->open_head = fanout;
+	if (self->open_tail == NULL)
+		self->open_tail = fanout;
+}
+
+static spr_fanout *
+pop_open(spr_dispatcher *self)
+{
+	spr_fanout *fanout = self->open_head;
+
+	if (fanout != NULL && (self->open_head = fanout->next_open) == NULL)
+		self->open_tail = NULL;
+	return (fanout);
+}
+
+static void
+recycle(spr_dispatcher *self, spr_fanout *fanout)
+{
+	fanout->next_open = self->free;
+	self->free = fanout;
+}
+
+static bool
+gives_up(const spr_dispatcher *self)
+{
+	/* relaxed: polled each turn, the wake-up orders it (E3) */
+	return (atomic_load_explicit(&self->gives_up, memory_order_relaxed));
+}
+
+static void
+fail_rest(spr_dispatcher *self, spr_fanout *fanout, spreader_reason reason)
+{
+	if (fanout->notification->upstream ==
+	    SPR_UPSTREAM_NONE) /* nobody can be told: keep the document */
+		spr_dead_letter_write(self->config->dead_letter, reason, (spr_range){NULL, 0},
+				      (spr_range){NULL, 0}, fanout->document);
+	spr_fanout_fail_rest(fanout, &self->env, reason);
+	recycle(self, fanout);
+}
+
+/* Posts a slice and puts the fan-out where it belongs: free, behind the others, or at the front and
+ * blocked. */
+static void
+post_slice(spr_dispatcher *self, spr_fanout *fanout)
+{
+	switch (spr_fanout_post(fanout, &self->env, self->lane, SPR_SLICE_JOBS)) {
+	case SPR_SLICE_DONE:
+		recycle(self, fanout);
+		break;
+	case SPR_SLICE_MORE:
+		append_open(self, fanout);
+		break;
+	case SPR_SLICE_BLOCKED:
+		prepend_open(self, fanout);
+		if (!self->is_blocked) {
+			self->blocked_since_ns = spr_clock_now_ns();
+			self->taken_when_blocked = spr_outbox_taken(self->config->outbox);
+		}
+		self->is_blocked = true;
+		return;
+	}
+	self->is_blocked = false;
+}
+
+/* The outbox has taken nothing at all for too long: the open notification's jobs fail together. */
+static void
+check_outbox_timeout(spr_dispatcher *self)
+{
+	uint64_t timeout_ns = self->config->outbox_timeout_ns;
+	uint64_t taken = spr_outbox_taken(self->config->outbox);
+	uint64_t now_ns;
+
+	if (timeout_ns == 0 || !self->is_blocked)
+		return;
+	now_ns = spr_clock_now_ns();
+	if (taken != self->taken_when_blocked) {
+		self->taken_when_blocked = taken;
+		self->blocked_since_ns = now_ns;
+	}
+	if (now_ns < self->blocked_since_ns + timeout_ns) {
+		self->agent.wake_at_ns = self->blocked_since_ns + timeout_ns;
+		return;
+	}
+	spr_warn("OUTBOX-TIMEOUT",
+		 "dispatcher=%u why=\"no worker took a job for --outbox-timeout; the open "
+		 "notification fails\"",
+		 self->number);
+	spr_outbox_abort(self->lane, SPREADER_REASON_PUSH_FAILED);
+	fail_rest(self, pop_open(self), SPREADER_REASON_PUSH_FAILED);
+	self->is_blocked = false;
+}
+
+static unsigned
+post_open(spr_dispatcher *self)
+{
+	spr_fanout *fanout;
+
+	if (gives_up(self)) {
+		spr_outbox_abort(self->lane, SPREADER_REASON_SHUTTING_DOWN);
+		while ((fanout = pop_open(self)) != NULL)
+			fail_rest(self, fanout, SPREADER_REASON_SHUTTING_DOWN);
+		self->is_blocked = false;
+	}
+	if (self->open_head == NULL)
+		return (0);
+	post_slice(self, pop_open(self));
+	check_outbox_timeout(self);
+	return (self->is_blocked ? 0 : 1);
+}
+
+/* A message to read from; false when there is none. */
+static bool
+has_message(spr_dispatcher *self)
+{
+	if (self->message == NULL) {
+		self->at = 0;
+		self->message = spr_intake_pop(self->config->intake, self->number);
+	}
+	return (self->message != NULL);
+}
+
+static void
+finish_message(spr_dispatcher *self)
+{
+	spr_intake_finish(self->config->intake, self->message);
+	self->message = NULL;
+}
+
+/* A record for the next notification; NULL: all are in flight, and the dispatcher will be woken. */
+static spr_notification *
+take_notification(spr_dispatcher *self)
+{
+	spr_notifications *pool = self->config->notifications;
+	spr_notification *notification = spr_notification_take(pool);
+
+	if (notification != NULL)
+		return (notification);
+	spr_waiter_want(self->waiter, SPR_WANT_INFLIGHT); /* E11: declare, then look again */
+	if ((notification = spr_notification_take(pool)) == NULL)
+		spr_count(SPR_C_DISPATCHER_WAITS_INFLIGHT);
+	return (notification);
+}
+
+/* Reads one document of the message. False: nothing was left in it. */
+static bool
+read_document(spr_dispatcher *self, spr_notification *notification)
+{
+	spr_fanout *fanout = self->free;
+	spr_document document;
+	size_t used;
+
+	used = spr_scan_document(self->message->data + self->at, self->message->len - self->at,
+				 self->config->format, &document);
+	if (used == 0) {
+		spr_notification_give_back(self->config->notifications, notification);
+		return (false);
+	}
+	if (document.reason == SPREADER_REASON_NOT_JSON) /* what was passed over is what is kept */
+		document = (spr_document){.reason = document.reason,
+					  .whole = {self->message->data + self->at, used}};
+	self->at += used;
+	notification->received_ns = self->message->received_ns;
+	self->documents.gives_up = gives_up(self);
+	if (spr_document_resolve(&self->documents, &document, notification, fanout)) {
+		self->free = fanout->next_open;
+		spr_buf_hold(self->message);
+		fanout->message = self->message;
+		post_slice(self, fanout);
+	}
+	return (true);
+}
+
+static unsigned
+read_documents(spr_dispatcher *self)
+{
+	unsigned n = 0;
+	spr_notification *notification;
+
+	while (n < TURN_DOCUMENTS && !self->is_blocked && self->free != NULL && has_message(self)) {
+		if ((notification = take_notification(self)) == NULL)
+			break;
+		if (read_document(self, notification))
+			n++;
+		else
+			finish_message(self);
+	}
+	/* a message read to its end is not kept for the next turn to find out */
+	if (self->message != NULL && self->at >= self->message->len)
+		finish_message(self);
+	return (n);
+}
+
+static unsigned
+do_work(void *state)
+{
+	spr_dispatcher *self = state;
+	unsigned n;
+
+	spr_waiter_clear(self->waiter);
+	self->documents.now_s = spr_clock_wall_s();
+	/* release: main reads "not busy" only after all that was done before */
+	atomic_store_explicit(&self->is_busy, true, memory_order_relaxed);
+	n = post_open(self);
+	n += read_documents(self);
+	if (self->message == NULL && self->open_head == NULL)
+		atomic_store_explicit(&self->is_busy, false, memory_order_release);
+	return (n);
+}
+
+static spr_err
+on_start(void *state)
+{
+	spr_dispatcher *self = state;
+
+	return (spr_epoch_register(self->config->epoch, &self->documents.record));
+}
+
+static void
+on_stop(void *state)
+{
+	spr_dispatcher *self = state;
+
+	spr_epoch_unregister(self->documents.record);
+}
+
+static void
+init_dispatcher(spr_dispatcher *self, const spr_dispatch_config *config, unsigned number)
+{
+	self->config = config;
+	self->number = number;
+	self->waiter = &config->waiters->waiter[number];
+	snprintf(self->name, sizeof(self->name), "dispatcher-%u", number % 1000);
+	self->agent = (spr_agent){
+	    .name = self->name,
+	    .role = SPR_ROLE_DISPATCHER,
+	    .on_start = on_start,
+	    .do_work = do_work,
+	    .on_stop = on_stop,
+	    .state = self,
+	    .spin_ns = config->spin_ns,
+	};
+	spr_agent_init(&self->agent);
+	self->waiter->agent = &self->agent;
+	self->documents.config = config;
+	for (unsigned i = 0; i < SPR_OPEN_FANOUTS; i++)
+		recycle(self, &self->fanouts[i]);
+}
+
+spr_err
+spr_dispatchers_new(spr_dispatchers **out, const spr_dispatch_config *config)
+{
+	spr_dispatchers *dispatchers = spr_mem_zalloc(sizeof(*dispatchers));
+
+	if (dispatchers == NULL)
+		return (SPR_E_NOMEM);
+	dispatchers->config = *config;
+	dispatchers->dispatcher =
+	    spr_mem_zalloc_aligned(config->n_dispatchers * sizeof(spr_dispatcher));
+	if (dispatchers->dispatcher == NULL) {
+		spr_dispatchers_free(dispatchers);
+		return (SPR_E_NOMEM);
+	}
+	for (unsigned d = 0; d < config->n_dispatchers; d++)
+		init_dispatcher(&dispatchers->dispatcher[d], &dispatchers->config, d);
+	*out = dispatchers;
+	return (SPR_OK);
+}
+
+spr_err
+spr_dispatchers_connect(spr_dispatchers *dispatchers, spr_intake *intake, spr_outbox *outbox)
+{
+	spr_err rv;
+
+	dispatchers->config.intake = intake;
+	dispatchers->config.outbox = outbox;
+	for (unsigned d = 0; d < dispatchers->config.n_dispatchers; d++) {
+		spr_dispatcher *self = &dispatchers->dispatcher[d];
+
+		self->env = (spr_fanout_env){
+		    .subscriptions = dispatchers->config.subscriptions,
+		    .intake = intake,
+		    .ledger = dispatchers->config.ledger,
+		};
+		if ((rv = spr_outbox_lane_open(&self->lane, outbox, d)) != SPR_OK)
+			return (rv);
+	}
+	return (SPR_OK);
+}
+
+spr_err
+spr_dispatchers_start(spr_dispatchers *dispatchers)
+{
+	spr_err rv = SPR_OK;
+
+	for (unsigned d = 0; rv == SPR_OK && d < dispatchers->config.n_dispatchers; d++)
+		rv = spr_agent_start(&dispatchers->dispatcher[d].agent);
+	return (rv);
+}
+
+void
+spr_dispatchers_give_up(spr_dispatchers *dispatchers)
+{
+	for (unsigned d = 0; d < dispatchers->config.n_dispatchers; d++) {
+		spr_dispatcher *self = &dispatchers->dispatcher[d];
+
+		/* relaxed: the wake-up orders it (E3) */
+		atomic_store_explicit(&self->gives_up, true, memory_order_relaxed);
+		spr_agent_wake(&self->agent);
+	}
+}
+
+bool
+spr_dispatchers_are_idle(const spr_dispatchers *dispatchers)
+{
+	for (unsigned d = 0; d < dispatchers->config.n_dispatchers; d++) {
+		/* acquire: pairs with the release in do_work */
+		if (atomic_load_explicit(&dispatchers->dispatcher[d].is_busy, memory_order_acquire))
+			return (false);
+	}
+	return (true);
+}
+
+void
+spr_dispatchers_stop(spr_dispatchers *dispatchers)
+{
+	for (unsigned d = 0; d < dispatchers->config.n_dispatchers; d++)
+		spr_agent_stop(&dispatchers->dispatcher[d].agent);
+}
+
+static void
+free_dispatcher(spr_dispatcher *self)
+{
+	if (self->message != NULL)
+		spr_buf_drop(self->message);
+	for (unsigned i = 0; i < SPR_OPEN_FANOUTS; i++)
+		spr_fanout_fini(&self->fanouts[i]);
+	spr_document_env_fini(&self->documents);
+}
+
+void
+spr_dispatchers_free(spr_dispatchers *dispatchers)
+{
+	if (dispatchers == NULL)
+		return;
+	for (unsigned d = 0;
+	     dispatchers->dispatcher != NULL && d < dispatchers->config.n_dispatchers; d++)
+		free_dispatcher(&dispatchers->dispatcher[d]);
+	spr_mem_free(dispatchers->dispatcher);
+	spr_mem_free(dispatchers);
+}

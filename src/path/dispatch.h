@@ -1,0 +1,72 @@
+/*
+ * dispatch - dispatchers: pop messages, scan documents, resolve subscribers, post jobs.
+ *
+ *   ring --spr_intake_pop--> message --spr_scan_document--> document --claim, normalise, resolve-->
+ * fan-out |                                      | nack, ack of a copy, reject spr_fanout_post
+ * (slices) v                                      v ledger <------ last pending count ----- outbox
+ *
+ * Writer      each dispatcher its own state
+ * Reader      as the writer; main asks for idleness and tells them to shut down
+ * Ownership   a popped message is the dispatcher's until each of its fan-outs and the reading
+ * itself have finished it Ordering    E1 (rings), E4 (epoch), E9 (claims), E12 (pending) Progress
+ * never waits inside a section; waits by parking, woken through its waiter Limits SPR_OPEN_FANOUTS
+ * fan-outs open at once per dispatcher; slices of SPR_SLICE_JOBS jobs Teardown    intake stopped,
+ * idle, spr_dispatchers_stop(), free
+ */
+#pragma once
+
+#include "base/epoch.h"
+#include "path/answers.h"
+#include "path/dead_letter.h"
+#include "path/fanout.h"
+
+#define SPR_OPEN_FANOUTS 64
+#define SPR_SLICE_JOBS   1024
+
+typedef enum spr_if_nobody {
+	SPR_IF_NOBODY_ACK,
+	SPR_IF_NOBODY_NACK,
+	SPR_IF_NOBODY_DEAD_LETTER
+} spr_if_nobody;
+
+typedef struct spr_dispatch_config {
+	unsigned n_dispatchers;
+	uint64_t spin_ns;
+	spr_format format;
+	bool message_as_string;
+	spr_if_nobody no_subscribers;
+	size_t max_notification;
+	size_t max_job;
+	size_t max_fanout;
+	uint64_t outbox_timeout_ns; /* 0: wait */
+	uint64_t key_seed;          /* of answer keys, new each boot */
+	spr_waiters *waiters;       /* n_dispatchers of them; dispatch fills in the agents */
+	spr_intake *intake;
+	spr_outbox *outbox;
+	spr_ledger *ledger;
+	spr_answers *answers; /* NULL without upstreams */
+	spr_notifications *notifications;
+	spr_subscriptions *subscriptions;
+	spr_epoch *epoch;
+	spr_dead_letter *dead_letter;
+} spr_dispatch_config;
+
+typedef struct spr_dispatchers spr_dispatchers;
+
+/* [main] Fills config->waiters' agents; intake and outbox of the config are set later by
+ * spr_dispatchers_connect(). */
+spr_err spr_dispatchers_new(spr_dispatchers **out, const spr_dispatch_config *config);
+/* [main, before start] */
+spr_err
+spr_dispatchers_connect(spr_dispatchers *dispatchers, spr_intake *intake, spr_outbox *outbox);
+/* [main] */
+spr_err spr_dispatchers_start(spr_dispatchers *dispatchers);
+/* [main] From here on what is unposted fails with shutting_down: open fan-outs, messages in rings.
+ */
+void spr_dispatchers_give_up(spr_dispatchers *dispatchers);
+/* [main] True when no dispatcher holds a message or an open fan-out. */
+bool spr_dispatchers_are_idle(const spr_dispatchers *dispatchers);
+/* [main] After it is idle or given up. */
+void spr_dispatchers_stop(spr_dispatchers *dispatchers);
+/* [main] NULL is fine. */
+void spr_dispatchers_free(spr_dispatchers *dispatchers);

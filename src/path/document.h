@@ -1,0 +1,36 @@
+/*
+ * document - from one scanned document to what becomes of it: a fan-out, an answer, or a rejection.
+ *
+ * Writer      one dispatcher
+ * Ownership   the notification is taken in: it is in the fan-out, with the ledger, or given back
+ * when the call returns Ordering    E4 (one epoch section around the look-up), E9 (claim), E12
+ * Progress    never waits
+ * Limits      as in the dispatch config
+ * Teardown    spr_document_env_fini()
+ */
+#pragma once
+
+#include "path/fanout.h"
+
+typedef struct spr_dispatch_config spr_dispatch_config;
+
+/* A dispatcher's working space for documents. */
+typedef struct spr_document_env {
+	const spr_dispatch_config *config;
+	spr_epoch_record *record;
+	int64_t now_s; /* wall clock of this turn */
+	bool gives_up; /* nothing new is posted: nack shutting_down */
+	spr_predicate predicate;
+	uint8_t *text; /* for predicates written with escapes */
+	size_t text_capacity;
+} spr_document_env;
+
+/*
+ * [dispatcher] True: fanout holds the notification and its callbacks, opened, to be posted (its
+ * message reference is the caller's to add). False: the notification was answered, rejected, or is
+ * a copy; the fanout is untouched but for scratch.
+ */
+bool spr_document_resolve(spr_document_env *env, const spr_document *document,
+			  spr_notification *notification, spr_fanout *fanout);
+/* [dispatcher] */
+void spr_document_env_fini(spr_document_env *env);

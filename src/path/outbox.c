@@ -1,0 +1,256 @@
+/*
+ * outbox - the posting side of the data path.
+ *
+ * A job is one allocation (the message that is sent) and one copy of its payload. The cookie of a
+ * send is the notification itself, so a completion finds the pending count without a look-up.
+ */
+#include "path/outbox.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/counters.h"
+
+struct spr_outbox_lane {
+	/* constant after open */
+	spr_outbox *outbox;
+	spr_outbox_lane *next;
+	spr_push_lane *lane;
+	spr_waiter *waiter;
+};
+
+struct spr_outbox {
+	/* constant after new */
+	spr_outbox_config config;
+	spr_push *push;
+	spr_outbox_lane *lanes;
+
+	/* written by dispatchers and completions */
+	_Alignas(SPR_CACHELINE) _Atomic size_t bytes;
+	_Atomic uint64_t taken;
+
+	/* written by completions and pipe events */
+	_Alignas(SPR_CACHELINE) atomic_uint abort_reason;
+	atomic_int peers;
+};
+
+static void
+on_outbox_pipe(void *arg, int change)
+{
+	spr_outbox *outbox = arg;
+
+	spr_count(change > 0 ? SPR_C_PIPES_ADDED_OUTBOX : SPR_C_PIPES_REMOVED_OUTBOX);
+	atomic_fetch_add_explicit(&outbox->peers, change, memory_order_relaxed /* a gauge */);
+}
+
+static void
+give_back_bytes(spr_outbox *outbox, size_t len)
+{
+	atomic_fetch_sub_explicit(&outbox->bytes, len, memory_order_seq_cst /* E11 */);
+	spr_waiters_notify(outbox->config.dispatchers, SPR_WANT_BYTES | SPR_WANT_SLOT);
+}
+
+static void
+on_done(void *arg, void *cookie, size_t len, spr_err result)
+{
+	spr_outbox *outbox = arg;
+	spr_notification *notification = cookie;
+
+	if (result == SPR_OK) {
+		spr_count(SPR_C_JOBS_POSTED);
+		spr_count_add(SPR_C_JOB_BYTES, len);
+		atomic_fetch_add_explicit(&outbox->taken, 1,
+					  memory_order_relaxed /* watched for standing still */);
+	} else {
+		spr_count(SPR_C_JOBS_FAILED);
+		/* relaxed: set before the abort that ended this send */
+		spr_notification_fail(notification,
+				      (spreader_reason)atomic_load_explicit(&outbox->abort_reason,
+									    memory_order_relaxed));
+	}
+	give_back_bytes(outbox, len);
+	if (spr_notification_release(notification, 1))
+		spr_ledger_complete(outbox->config.ledger, notification);
+}
+
+spr_err
+spr_outbox_new(spr_outbox **out, const spr_outbox_config *config)
+{
+	spr_err rv;
+	spr_outbox *outbox = spr_mem_zalloc_aligned(sizeof(*outbox));
+	spr_push_config push = {
+	    .pipes = {.on_pipe = on_outbox_pipe, .arg = outbox}, .on_done = on_done, .arg = outbox};
+
+	if (outbox == NULL)
+		return (SPR_E_NOMEM);
+	outbox->config = *config;
+	atomic_init(&outbox->abort_reason, SPREADER_REASON_PUSH_FAILED);
+	if ((rv = config->transport->push_open(&outbox->push, &push)) != SPR_OK) {
+		spr_outbox_free(outbox);
+		return (rv);
+	}
+	*out = outbox;
+	return (SPR_OK);
+}
+
+spr_err
+spr_outbox_listen(spr_outbox *outbox, const char *url, char *bound)
+{
+	return (outbox->config.transport->push_listen(outbox->push, url, bound));
+}
+
+spr_err
+spr_outbox_dial(spr_outbox *outbox, const char *url)
+{
+	return (outbox->config.transport->push_dial(outbox->push, url));
+}
+
+spr_err
+spr_outbox_lane_open(spr_outbox_lane **out, spr_outbox *outbox, unsigned d)
+{
+	spr_outbox_lane *self = spr_mem_zalloc(sizeof(*self));
+	spr_err rv;
+
+	if (self == NULL)
+		return (SPR_E_NOMEM);
+	self->outbox = outbox;
+	self->waiter = &outbox->config.dispatchers->waiter[d];
+	if ((rv = outbox->config.transport->lane_open(&self->lane, outbox->push,
+						      SPR_OUTBOX_SLOTS)) != SPR_OK) {
+		spr_mem_free(self);
+		return (rv);
+	}
+	self->next = outbox->lanes;
+	outbox->lanes = self;
+	*out = self;
+	return (SPR_OK);
+}
+
+/* A single job over the whole limit is let through when nothing else is out: it must go some time.
+ */
+static bool
+take_bytes(spr_outbox *outbox, size_t len)
+{
+	/* E11: seq_cst against give_back_bytes */
+	size_t used = atomic_fetch_add_explicit(&outbox->bytes, len, memory_order_seq_cst);
+
+	if (used == 0 || used + len <= outbox->config.max_bytes)
+		return (true);
+	atomic_fetch_sub_explicit(&outbox->bytes, len, memory_order_seq_cst /* E11 */);
+	return (false);
+}
+
+/* Slot and bytes, or the dispatcher's wants set and false. */
+static bool
+reserve(spr_outbox_lane *self, size_t len)
+{
+	const spr_transport *transport = self->outbox->config.transport;
+
+	if (transport->lane_room(self->lane) == 0) {
+		spr_waiter_want(self->waiter, SPR_WANT_SLOT); /* E11: declare, then look again */
+		if (transport->lane_room(self->lane) == 0) {
+			spr_count(SPR_C_DISPATCHER_WAITS_SLOT);
+			return (false);
+		}
+	}
+	if (take_bytes(self->outbox, len))
+		return (true);
+	spr_waiter_want(self->waiter, SPR_WANT_BYTES); /* E11 */
+	if (take_bytes(self->outbox, len))
+		return (true);
+	spr_count(SPR_C_DISPATCHER_WAITS_BYTES);
+	return (false);
+}
+
+static void
+build(spr_out *out, const spr_job *job)
+{
+	uint8_t *at = out->data;
+
+	memcpy(at, job->prefix, job->prefix_len);
+	at += job->prefix_len;
+	memcpy(at, job->payload, job->payload_len);
+	at[job->payload_len] = '}';
+}
+
+spr_post
+spr_outbox_post(spr_outbox_lane *self, const spr_job *job, spr_notification *notification)
+{
+	const spr_transport *transport = self->outbox->config.transport;
+	size_t len = job->prefix_len + job->payload_len + 1;
+	spr_out out;
+
+	if (!reserve(self, len))
+		return (SPR_POST_BLOCKED);
+	if (transport->out_alloc(&out, len) != SPR_OK) {
+		spr_count(SPR_C_JOBS_FAILED);
+		spr_notification_fail(notification, SPREADER_REASON_OVERLOAD);
+		give_back_bytes(self->outbox, len);
+		return (SPR_POST_FAILED);
+	}
+	build(&out, job);
+	(void)transport->lane_send(self->lane, &out,
+				   notification); /* there is room: the lane is ours */
+	return (SPR_POST_OK);
+}
+
+void
+spr_outbox_abort(spr_outbox_lane *self, spreader_reason reason)
+{
+	/* relaxed: the transport's lock orders it before the completions it causes */
+	atomic_store_explicit(&self->outbox->abort_reason, reason, memory_order_relaxed);
+	self->outbox->config.transport->lane_abort(self->lane);
+}
+
+uint64_t
+spr_outbox_taken(const spr_outbox *outbox)
+{
+	return (atomic_load_explicit(&outbox->taken,
+				     memory_order_relaxed /* watched for standing still */));
+}
+
+size_t
+spr_outbox_bytes(const spr_outbox *outbox)
+{
+	return (atomic_load_explicit(&outbox->bytes, memory_order_relaxed /* a gauge */));
+}
+
+unsigned
+spr_outbox_peers(const spr_outbox *outbox)
+{
+	int peers = atomic_load_explicit(&outbox->peers, memory_order_relaxed /* a gauge */);
+
+	return (peers > 0 ? (unsigned)peers : 0);
+}
+
+bool
+spr_outbox_flush(spr_outbox *outbox, uint64_t deadline_ns)
+{
+	return (outbox->config.transport->push_flush(outbox->push, deadline_ns));
+}
+
+bool
+spr_outbox_is_idle(const spr_outbox *outbox)
+{
+	for (const spr_outbox_lane *self = outbox->lanes; self != NULL; self = self->next) {
+		if (outbox->config.transport->lane_busy(self->lane) != 0)
+			return (false);
+	}
+	return (true);
+}
+
+void
+spr_outbox_free(spr_outbox *outbox)
+{
+	spr_outbox_lane *next;
+
+	if (outbox == NULL)
+		return;
+	if (outbox->push != NULL)
+		outbox->config.transport->push_close(outbox->push);
+	for (spr_outbox_lane *self = outbox->lanes; self != NULL; self = next) {
+		next = self->next;
+		spr_mem_free(self);
+	}
+	spr_mem_free(outbox);
+}

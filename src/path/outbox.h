@@ -1,0 +1,71 @@
+/*
+ * outbox - posts jobs: bounded slots and bytes, and one completion a job that gives its pending
+ * count back.
+ *
+ *   dispatcher --spr_outbox_post--> lane --> push socket --on_done--> pending count -1 --last-->
+ * ledger |  no slot, no bytes: the dispatcher waits            |
+ *                   +<---------------- woken by -------------------------+
+ *
+ * Writer      dispatchers, each on its own lane
+ * Reader      completions ([nng-cb]) and the ledger behind them
+ * Ownership   a posted job's bytes belong to the transport; the notification's pending count
+ * travels with it as the cookie Ordering    E12 (pending count), E2 (slots), E11 (waiting) Progress
+ * post never waits Limits      slots per lane; job bytes over all lanes (a single job larger than
+ * the limit is let through alone) Teardown    dispatchers stopped, lanes idle, then free
+ */
+#pragma once
+
+#include "net/net.h"
+#include "path/ledger.h"
+#include "path/notification.h"
+#include "path/waiters.h"
+
+#define SPR_OUTBOX_SLOTS 64
+
+typedef struct spr_outbox spr_outbox;
+typedef struct spr_outbox_lane spr_outbox_lane;
+
+typedef struct spr_outbox_config {
+	const spr_transport *transport;
+	size_t max_bytes; /* of jobs that no pipe has taken */
+	const spr_waiters *dispatchers;
+	spr_ledger *ledger;
+} spr_outbox_config;
+
+typedef enum spr_post {
+	SPR_POST_OK,      /* posted; the pending count will be given back by its completion */
+	SPR_POST_BLOCKED, /* nothing happened; the dispatcher's wants are set: park and try again */
+	SPR_POST_FAILED,  /* no memory; the caller gives the pending count back */
+} spr_post;
+
+/* A job to be: its bytes are prefix, payload, "}". */
+typedef struct spr_job {
+	const char *prefix;
+	size_t prefix_len;
+	const uint8_t *payload;
+	size_t payload_len;
+} spr_job;
+
+/* [main] */
+spr_err spr_outbox_new(spr_outbox **out, const spr_outbox_config *config);
+spr_err spr_outbox_listen(spr_outbox *outbox, const char *url, char *bound);
+spr_err spr_outbox_dial(spr_outbox *outbox, const char *url);
+/* [main] One lane for dispatcher number d. */
+spr_err spr_outbox_lane_open(spr_outbox_lane **out, spr_outbox *outbox, unsigned d);
+/* [dispatcher, its lane] */
+spr_post spr_outbox_post(spr_outbox_lane *lane, const spr_job *job, spr_notification *notification);
+/* [dispatcher, its lane] Ends what no pipe has taken; each such job fails its notification with
+ * this reason. */
+void spr_outbox_abort(spr_outbox_lane *lane, spreader_reason reason);
+/* [any] Jobs taken by pipes so far: stands still while the outbox takes nothing. */
+uint64_t spr_outbox_taken(const spr_outbox *outbox);
+/* [any] Snapshot: bytes of jobs that no pipe has taken. */
+size_t spr_outbox_bytes(const spr_outbox *outbox);
+/* [any] Peers connected now. */
+unsigned spr_outbox_peers(const spr_outbox *outbox);
+/* [main, dispatchers idle] True when every live pipe has written what it took. */
+bool spr_outbox_flush(spr_outbox *outbox, uint64_t deadline_ns);
+/* [main] True when no send is in flight and every completion has returned. */
+bool spr_outbox_is_idle(const spr_outbox *outbox);
+/* [main] NULL is fine. */
+void spr_outbox_free(spr_outbox *outbox);
