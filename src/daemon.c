@@ -1,0 +1,656 @@
+/*
+ * daemon - start and stop as one ordered table, the signal loop, and the drain.
+ *
+ * Start walks the table forward; a failure unwinds from where it stood. Stop walks it backward. The drain comes between:
+ * it stops receiving and waits until what was received has been posted and answered.
+ */
+#include "daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "control/rep_adapter.h"
+#include "path/dispatch.h"
+#include "report.h"
+#include "store/store.h"
+
+#define CONTROL_WINDOW      4
+#define CONTROL_REQUEST_MAX (16u << 20) /* an import of 10,000 entries with long callbacks */
+#define GIVE_UP_BEFORE_NS   (2 * SPR_NS_PER_S)
+#define DRAIN_POLL_NS       (2 * SPR_NS_PER_MS)
+#define CLOSE_LIMIT_S       3
+
+typedef struct step {
+	const char *name;
+	spr_err (*start)(spr_daemon *daemon);
+	void (*stop)(spr_daemon *daemon); /* may be NULL; accepts what start left half-made */
+} step;
+
+int
+spr_exit_code(spr_err err)
+{
+	switch (err) {
+	case SPR_OK:
+		return (SPR_EXIT_OK);
+	case SPR_E_USAGE:
+		return (SPR_EXIT_USAGE);
+	case SPR_E_CONFIG:
+		return (SPR_EXIT_CONFIG);
+	case SPR_E_ADDRESS:
+		return (SPR_EXIT_BIND);
+	case SPR_E_IO:
+	case SPR_E_LOCKED:
+		return (SPR_EXIT_FILE);
+	default:
+		return (SPR_EXIT_FAILURE);
+	}
+}
+
+/* ---- the steps, in start order ---- */
+
+static spr_err
+start_instance(spr_daemon *daemon)
+{
+	uint64_t random[2];
+	struct rlimit files;
+
+	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		return (spr_fail(SPR_E_SYSTEM, "getrandom: %s", strerror(errno)));
+	snprintf(daemon->instance, sizeof(daemon->instance), "%016llx",
+		 (unsigned long long)random[0]);
+	daemon->key_seed = random[1];
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+		files.rlim_cur = files.rlim_max; /* one descriptor a peer */
+		(void)setrlimit(RLIMIT_NOFILE, &files);
+	}
+	return (SPR_OK);
+}
+
+static spr_err
+start_store(spr_daemon *daemon)
+{
+	const spr_options *options = daemon->options;
+	bool was_created = false;
+	spr_err rv =
+	    spr_store_open(&daemon->store, options->store, options->store_must_exist, &was_created);
+
+	if (rv == SPR_OK && was_created)
+		spr_warn("STORE-CREATED",
+			 "path=\"%s\" why=\"there was none; it has no subscriptions yet\"",
+			 options->store);
+	return (rv);
+}
+
+static void
+stop_store(spr_daemon *daemon)
+{
+	spr_store_close(daemon->store);
+}
+
+static spr_err
+start_subscriptions(spr_daemon *daemon)
+{
+	const spr_options *options = daemon->options;
+	spr_control_env *env = &daemon->control_env;
+	spr_err rv;
+
+	if ((rv = spr_epoch_new(&daemon->epoch)) != SPR_OK ||
+	    (rv = spr_subscriptions_new(&daemon->subscriptions, daemon->epoch)) != SPR_OK)
+		return (rv);
+	env->epoch = daemon->epoch;
+	env->subscriptions = daemon->subscriptions;
+	env->store = daemon->store;
+	env->allow_catch_all = options->allow_catch_all;
+	env->instance = daemon->instance;
+	env->add_stats = spr_report_stats;
+	env->add_health = spr_report_health;
+	env->arg = daemon;
+	spr_report_set_leases(daemon);
+	return (spr_control_load(env, &daemon->n_loaded));
+}
+
+static void
+stop_subscriptions(spr_daemon *daemon)
+{
+	spr_subscriptions_free(daemon->subscriptions);
+	spr_epoch_free(daemon->epoch);
+}
+
+static spr_err
+start_dead_letter(spr_daemon *daemon)
+{
+	spr_err rv = spr_dead_letter_new(&daemon->dead_letter, daemon->options->dead_letter);
+
+	return (rv != SPR_OK ? rv : spr_dead_letter_start(daemon->dead_letter));
+}
+
+static void
+stop_dead_letter(spr_daemon *daemon)
+{
+	spr_dead_letter_free(daemon->dead_letter);
+}
+
+static spr_err
+start_ledger(spr_daemon *daemon)
+{
+	const spr_options *options = daemon->options;
+	spr_err rv;
+	spr_ledger_config config;
+
+	daemon->waiters.n = options->dispatchers;
+	if ((daemon->waiters.waiter =
+		 spr_mem_zalloc_aligned(options->dispatchers * sizeof(spr_waiter))) == NULL)
+		return (SPR_E_NOMEM);
+	if ((rv = spr_notifications_init(&daemon->notifications, options->max_inflight,
+					 &daemon->waiters)) != SPR_OK ||
+	    (options->n_ack_peers > 0 &&
+	     (rv = spr_answers_new(&daemon->answers, options->max_inflight,
+				   options->dedup_window)) != SPR_OK))
+		return (rv);
+	config = (spr_ledger_config){
+	    .batch = options->ack_batch,
+	    .window = options->ack_window,
+	    .timeout_ms = (unsigned)(options->ack_timeout_ns / SPR_NS_PER_MS),
+	    .instance = daemon->instance,
+	    .notifications = &daemon->notifications,
+	    .answers = daemon->answers,
+	    .dead_letter = daemon->dead_letter,
+	};
+	return (spr_ledger_new(&daemon->ledger, &config));
+}
+
+static void
+stop_ledger(spr_daemon *daemon)
+{
+	spr_ledger_free(daemon->ledger);
+	spr_answers_free(daemon->answers);
+	spr_notifications_fini(&daemon->notifications);
+	spr_mem_free(daemon->waiters.waiter);
+}
+
+static spr_err
+start_dispatchers(spr_daemon *daemon)
+{
+	const spr_options *options = daemon->options;
+	spr_dispatch_config config = {
+	    .n_dispatchers = options->dispatchers,
+	    .spin_ns = options->spin_ns,
+	    .format =
+		options->intake_format == SPR_INTAKE_BARE ? SPR_FORMAT_BARE : SPR_FORMAT_ENVELOPE,
+	    .message_as_string = options->message_payload == SPR_PAYLOAD_STRING,
+	    .no_subscribers = (spr_if_nobody)options->no_subscribers,
+	    .max_notification = options->max_notification_bytes,
+	    .max_job = options->max_job_bytes,
+	    .max_fanout = options->max_fanout,
+	    .outbox_timeout_ns = options->outbox_timeout_ns,
+	    .key_seed = daemon->key_seed,
+	    .waiters = &daemon->waiters,
+	    .ledger = daemon->ledger,
+	    .answers = daemon->answers,
+	    .notifications = &daemon->notifications,
+	    .subscriptions = daemon->subscriptions,
+	    .epoch = daemon->epoch,
+	    .dead_letter = daemon->dead_letter,
+	};
+
+	return (spr_dispatchers_new(&daemon->dispatchers, &config));
+}
+
+static void
+stop_dispatchers(spr_daemon *daemon)
+{
+	spr_dispatchers_free(daemon->dispatchers);
+}
+
+static spr_err
+start_outbox(spr_daemon *daemon)
+{
+	const spr_options *options = daemon->options;
+	bool is_none = options->outbox_listen.n == 0 && options->outbox_dial.n == 0;
+	spr_outbox_config config = {
+	    .transport = is_none ? &spr_transport_none : &spr_transport_nng,
+	    .max_bytes = options->max_inflight_bytes / 4,
+	    .dispatchers = &daemon->waiters,
+	    .ledger = daemon->ledger,
+	};
+
+	if (is_none)
+		spr_warn("OUTBOX-NONE", "why=\"--outbox-listen none: jobs are thrown away\"");
+	return (spr_outbox_new(&daemon->outbox, &config));
+}
+
+static void
+stop_outbox(spr_daemon *daemon)
+{
+	spr_outbox_free(daemon->outbox);
+}
+
+static spr_err
+start_intake(spr_daemon *daemon)
+{
+	const spr_options *options = daemon->options;
+	spr_err rv;
+	spr_intake_config config = {
+	    .transport = &spr_transport_nng,
+	    .receivers = options->receivers,
+	    .ring_slots = options->ring_slots,
+	    .max_message = options->max_message_bytes,
+	    .max_bytes = options->max_inflight_bytes / 4 * 3,
+	    .dispatchers = &daemon->waiters,
+	    .n_dispatchers = options->dispatchers,
+	};
+
+	if ((rv = spr_intake_new(&daemon->intake, &config)) != SPR_OK)
+		return (rv);
+	return (spr_dispatchers_connect(daemon->dispatchers, daemon->intake, daemon->outbox));
+}
+
+static void
+stop_intake(spr_daemon *daemon)
+{
+	spr_intake_free(daemon->intake);
+}
+
+static spr_err
+start_control(spr_daemon *daemon)
+{
+	spr_err rv;
+
+	if ((rv = spr_control_new(&daemon->control, &daemon->control_env)) != SPR_OK)
+		return (rv);
+	return (spr_control_start(daemon->control));
+}
+
+static void
+stop_control(spr_daemon *daemon)
+{
+	if (daemon->control != NULL)
+		spr_control_stop(daemon->control);
+	spr_rep_adapter_close(daemon->control_rep);
+	spr_control_free(daemon->control);
+}
+
+static spr_err
+start_threads(spr_daemon *daemon)
+{
+	spr_err rv = spr_dispatchers_start(daemon->dispatchers);
+
+	return (rv != SPR_OK ? rv : SPR_OK);
+}
+
+static void
+stop_threads(spr_daemon *daemon)
+{
+	spr_dispatchers_give_up(daemon->dispatchers); /* no-op after a clean drain */
+	spr_dispatchers_stop(daemon->dispatchers);
+	spr_ledger_stop(daemon->ledger);
+}
+
+/* Keeps a bound URL for health and the ready file. */
+static spr_err
+remember(spr_daemon *daemon, spr_socket_kind kind, const char *bound)
+{
+	spr_listening *self = &daemon->listening[kind];
+	char **grown = spr_mem_realloc(self->url, (self->n + 1) * sizeof(char *));
+
+	if (grown == NULL)
+		return (SPR_E_NOMEM);
+	self->url = grown;
+	if ((self->url[self->n] = spr_mem_strdup(bound)) == NULL)
+		return (SPR_E_NOMEM);
+	self->n++;
+	return (SPR_OK);
+}
+
+static spr_err
+bind_outbox(spr_daemon *daemon)
+{
+	const spr_options *options = daemon->options;
+	char bound[SPR_URL_MAX];
+	spr_err rv = SPR_OK;
+
+	for (unsigned i = 0; rv == SPR_OK && i < options->outbox_listen.n; i++) {
+		if ((rv = spr_outbox_listen(daemon->outbox, options->outbox_listen.item[i],
+					    bound)) == SPR_OK)
+			rv = remember(daemon, SPR_SOCKET_OUTBOX, bound);
+	}
+	for (unsigned i = 0; rv == SPR_OK && i < options->outbox_dial.n; i++)
+		rv = spr_outbox_dial(daemon->outbox, options->outbox_dial.item[i]);
+	if (rv != SPR_OK)
+		spr_wrap("outbox");
+	return (rv);
+}
+
+/* Upstreams are known before the ledger and the dispatchers start: their table never changes afterwards. */
+static spr_err
+bind_ack(spr_daemon *daemon)
+{
+	const spr_options *options = daemon->options;
+	char bound[SPR_URL_MAX];
+	spr_err rv = SPR_OK;
+
+	for (unsigned i = 0; rv == SPR_OK && i < options->n_ack_peers; i++) {
+		const spr_ack_peer *peer = &options->ack_peers[i];
+
+		if (!peer->listen)
+			rv = spr_ledger_dial(daemon->ledger, peer->name, peer->url);
+		else if ((rv = spr_ledger_listen(daemon->ledger, peer->name, peer->url, bound)) ==
+			 SPR_OK)
+			rv = remember(daemon, SPR_SOCKET_ACK, bound);
+	}
+	if (rv != SPR_OK)
+		spr_wrap("ack");
+	return (rv != SPR_OK ? rv : spr_ledger_start(daemon->ledger));
+}
+
+static spr_err
+bind_control(spr_daemon *daemon)
+{
+	const spr_options *options = daemon->options;
+	char bound[SPR_URL_MAX];
+	spr_err rv;
+
+	if (options->control_listen.n == 0)
+		return (SPR_OK);
+	rv = spr_rep_adapter_open(&daemon->control_rep, daemon->control, CONTROL_WINDOW,
+				  CONTROL_REQUEST_MAX);
+	for (unsigned i = 0; rv == SPR_OK && i < options->control_listen.n; i++) {
+		if ((rv = spr_rep_adapter_listen(daemon->control_rep,
+						 options->control_listen.item[i], bound)) == SPR_OK)
+			rv = remember(daemon, SPR_SOCKET_CONTROL, bound);
+	}
+	if (rv != SPR_OK) {
+		spr_wrap("control");
+		return (rv);
+	}
+	spr_rep_adapter_start(daemon->control_rep);
+	return (SPR_OK);
+}
+
+static void
+stop_bind_control(spr_daemon *daemon)
+{
+	if (daemon->control_rep != NULL)
+		spr_rep_adapter_stop(daemon->control_rep);
+}
+
+static spr_err
+bind_intake(spr_daemon *daemon)
+{
+	const spr_options *options = daemon->options;
+	char bound[SPR_URL_MAX];
+	spr_err rv = SPR_OK;
+
+	for (unsigned i = 0; rv == SPR_OK && i < options->intake_listen.n; i++) {
+		if ((rv = spr_intake_listen(daemon->intake, options->intake_listen.item[i],
+					    bound)) == SPR_OK)
+			rv = remember(daemon, SPR_SOCKET_INTAKE, bound);
+	}
+	for (unsigned i = 0; rv == SPR_OK && i < options->intake_dial.n; i++)
+		rv = spr_intake_dial(daemon->intake, options->intake_dial.item[i]);
+	if (rv != SPR_OK) {
+		spr_wrap("intake");
+		return (rv);
+	}
+	spr_intake_start(daemon->intake);
+	return (SPR_OK);
+}
+
+static spr_err
+say_ready(spr_daemon *daemon)
+{
+	/* relaxed: health is a snapshot */
+	atomic_store_explicit(&daemon->is_ready, true, memory_order_relaxed);
+	spr_info("READY", "version=%s nng=%s instance=%s subscriptions=%llu", SPR_VERSION,
+		 spr_net_version(), daemon->instance, (unsigned long long)daemon->n_loaded);
+	if (daemon->options->ready_file == NULL)
+		return (SPR_OK);
+	return (spr_report_write_ready_file(daemon, daemon->options->ready_file));
+}
+
+static void
+unsay_ready(spr_daemon *daemon)
+{
+	if (daemon->options->ready_file != NULL)
+		(void)unlink(daemon->options->ready_file);
+}
+
+static const step steps[] = {
+    {"instance", start_instance, NULL},
+    {"store", start_store, stop_store},
+    {"load subscriptions", start_subscriptions, stop_subscriptions},
+    {"dead letters", start_dead_letter, stop_dead_letter},
+    {"ledger", start_ledger, stop_ledger},
+    {"dispatchers", start_dispatchers, stop_dispatchers},
+    {"outbox", start_outbox, stop_outbox},
+    {"intake", start_intake, stop_intake},
+    {"control", start_control, stop_control},
+    {"bind outbox", bind_outbox, NULL},
+    {"bind ack", bind_ack, NULL},
+    {"start dispatchers", start_threads, stop_threads},
+    {"bind control", bind_control, stop_bind_control},
+    {"bind intake", bind_intake, NULL}, /* last: nothing is received before all else is there */
+    {"ready", say_ready, unsay_ready},
+};
+#define N_STEPS (sizeof(steps) / sizeof(steps[0]))
+
+static void
+stop_steps(spr_daemon *daemon, size_t n)
+{
+	while (n > 0) {
+		n--;
+		if (steps[n].stop != NULL)
+			steps[n].stop(daemon);
+	}
+}
+
+static spr_err
+start_steps(spr_daemon *daemon)
+{
+	for (size_t i = 0; i < N_STEPS; i++) {
+		spr_err rv = steps[i].start(daemon);
+
+		if (rv != SPR_OK) {
+			spr_error("START-FAILED", "step=\"%s\" why=\"%s\"", steps[i].name,
+				  spr_error_text(rv));
+			stop_steps(daemon, i + 1);
+			return (rv);
+		}
+	}
+	return (SPR_OK);
+}
+
+/* ---- running ---- */
+
+/* The next signal, or 0 when timeout_ns has passed (UINT64_MAX: never). */
+static int
+wait_signal(uint64_t timeout_ns)
+{
+	sigset_t wanted;
+	struct timespec timeout = {
+	    .tv_sec = (time_t)(timeout_ns / SPR_NS_PER_S),
+	    .tv_nsec = (long)(timeout_ns % SPR_NS_PER_S),
+	};
+	int signal_number;
+
+	sigemptyset(&wanted);
+	sigaddset(&wanted, SIGTERM);
+	sigaddset(&wanted, SIGINT);
+	sigaddset(&wanted, SIGHUP);
+	sigaddset(&wanted, SIGUSR1);
+	do {
+		signal_number =
+		    sigtimedwait(&wanted, NULL, timeout_ns == UINT64_MAX ? NULL : &timeout);
+	} while (signal_number < 0 && errno == EINTR);
+	return (signal_number < 0 ? 0 : signal_number);
+}
+
+static void
+reload(spr_daemon *daemon)
+{
+	spr_err rv = spr_options_reload(daemon->options, daemon->argc, daemon->argv, daemon->envp);
+
+	if (rv != SPR_OK) {
+		spr_error("RELOAD-FAILED", "why=\"%s\"", spr_error_text(rv));
+		return;
+	}
+	spr_log_set_level((spr_log_level)daemon->options->log_level);
+	spr_report_set_leases(daemon);
+	spr_dead_letter_reopen(daemon->dead_letter);
+	spr_info("RELOADED", "file=\"%s\"",
+		 daemon->options->config != NULL ? daemon->options->config : "");
+}
+
+static void
+handle_signal(spr_daemon *daemon, int signal_number)
+{
+	if (signal_number == SIGHUP)
+		reload(daemon);
+	else if (signal_number == SIGUSR1)
+		spr_report_log_state(daemon);
+}
+
+static void
+run_until_told(spr_daemon *daemon)
+{
+	int signal_number;
+
+	while ((signal_number = wait_signal(UINT64_MAX)) != SIGTERM && signal_number != SIGINT)
+		handle_signal(daemon, signal_number);
+	spr_info("DRAIN", "signal=%d", signal_number);
+}
+
+/* ---- the drain ---- */
+
+static bool
+is_posted_and_answered(const spr_daemon *daemon)
+{
+	return (spr_intake_waiting(daemon->intake) == 0 &&
+		spr_dispatchers_are_idle(daemon->dispatchers) &&
+		spr_outbox_is_idle(daemon->outbox) &&
+		spr_notifications_in_flight(&daemon->notifications) == 0);
+}
+
+static bool
+never(const spr_daemon *daemon)
+{
+	(void)daemon;
+	return (false);
+}
+
+/* Waits until done, or deadline_ns; a second TERM ends the process at once. True when done. */
+static bool
+wait_until(spr_daemon *daemon, bool (*is_done)(const spr_daemon *), uint64_t deadline_ns)
+{
+	while (!is_done(daemon)) {
+		uint64_t now_ns = spr_clock_now_ns();
+		int signal_number;
+
+		if (now_ns >= deadline_ns)
+			return (false);
+		signal_number = wait_signal(
+		    deadline_ns - now_ns < DRAIN_POLL_NS ? deadline_ns - now_ns : DRAIN_POLL_NS);
+		if (signal_number == SIGTERM || signal_number == SIGINT) {
+			spr_warn("DRAIN-CUT", "why=\"a second signal\" in_flight=%u",
+				 spr_notifications_in_flight(&daemon->notifications));
+			_exit(SPR_EXIT_LEFT_WORK);
+		}
+		handle_signal(daemon, signal_number);
+	}
+	return (true);
+}
+
+static int
+drain(spr_daemon *daemon)
+{
+	const spr_options *options = daemon->options;
+	uint64_t limit_ns;
+	bool is_clean;
+
+	atomic_store_explicit(&daemon->is_ready, false,
+			      memory_order_relaxed /* health is a snapshot */);
+	(void)wait_until(daemon, never, spr_clock_now_ns() + options->shutdown_delay_ns);
+	limit_ns = spr_clock_now_ns() + options->drain_timeout_ns;
+	spr_control_drain(daemon->control);
+	spr_intake_stop(daemon->intake);
+	is_clean =
+	    wait_until(daemon, is_posted_and_answered,
+		       options->drain_timeout_ns > GIVE_UP_BEFORE_NS ? limit_ns - GIVE_UP_BEFORE_NS
+								     : spr_clock_now_ns());
+	if (!is_clean) {
+		spr_warn("DRAIN-GIVEUP",
+			 "in_flight=%u why=\"--drain-timeout is near; what is left is nacked\"",
+			 spr_notifications_in_flight(&daemon->notifications));
+		spr_dispatchers_give_up(daemon->dispatchers);
+		(void)wait_until(daemon, is_posted_and_answered, limit_ns);
+	}
+	if (!spr_outbox_flush(daemon->outbox, limit_ns)) {
+		spr_warn("DRAIN-UNFLUSHED",
+			 "why=\"a worker has not read what its connection took\"");
+		is_clean = false;
+	}
+	spr_info("DRAINED", "clean=%s in_flight=%u", is_clean ? "yes" : "no",
+		 spr_notifications_in_flight(&daemon->notifications));
+	return (is_clean ? SPR_EXIT_OK : SPR_EXIT_LEFT_WORK);
+}
+
+static int close_exit_code;
+
+static void *
+limit_close(void *arg)
+{
+	(void)arg;
+	sleep(CLOSE_LIMIT_S);
+	_exit(close_exit_code);
+}
+
+/* nng can hang in a close; the work is done by then, so the exit code is already known. */
+static void
+arm_close_limit(int code)
+{
+	pthread_t thread;
+
+	close_exit_code = code;
+	if (pthread_create(&thread, NULL, limit_close, NULL) == 0)
+		pthread_detach(thread);
+}
+
+int
+spr_daemon_run(spr_options *options, int argc, char **argv, char **envp)
+{
+	spr_daemon *daemon = spr_mem_zalloc_aligned(sizeof(*daemon));
+	spr_err rv;
+	int code;
+
+	if (daemon == NULL)
+		return (SPR_EXIT_FAILURE);
+	daemon->options = options;
+	daemon->argc = argc;
+	daemon->argv = argv;
+	daemon->envp = envp;
+	daemon->started_ns = spr_clock_now_ns();
+	if ((rv = start_steps(daemon)) != SPR_OK) {
+		code = spr_exit_code(rv);
+	} else {
+		run_until_told(daemon);
+		code = drain(daemon);
+		arm_close_limit(code);
+		stop_steps(daemon, N_STEPS);
+	}
+	for (unsigned i = 0; i < SPR_N_SOCKETS; i++) {
+		for (unsigned k = 0; k < daemon->listening[i].n; k++)
+			spr_mem_free(daemon->listening[i].url[k]);
+		spr_mem_free(daemon->listening[i].url);
+	}
+	spr_mem_free(daemon);
+	return (code);
+}
