@@ -167,19 +167,16 @@ append_upper(spr_predicate *out, uint32_t code_point)
 	return (true);
 }
 
-/* Opens the next segment, with a dot unless it is the first; NULL, or the limit that is in the way.
- */
-static const char *
+/* Opens the next segment, with a dot unless it is the first; false when there are too many. */
+static bool
 open_segment(spr_predicate *out)
 {
 	if (out->n_segments == SPR_PREDICATE_SEGMENTS)
-		return ("over 64 segments");
-	if (out->n_segments++ > 0) {
-		if (out->len == SPR_PREDICATE_BYTES)
-			return ("over 1024 bytes");
-		out->text[out->len++] = '.';
-	}
-	return (NULL);
+		return (false);
+	if (out->n_segments++ > 0)
+		out->text[out->len++] =
+		    '.'; /* at the limit the NUL's byte takes it; the character that follows is refused */
+	return (true);
 }
 
 /* Every case; NULL, or the rule that was broken. */
@@ -187,7 +184,6 @@ static const char *
 normalise_any(spr_predicate *out, const char *text, size_t len)
 {
 	bool is_open = false;
-	const char *rule = NULL;
 	uint32_t code_point;
 	unsigned n;
 
@@ -202,8 +198,8 @@ normalise_any(spr_predicate *out, const char *text, size_t len)
 			is_open = false;
 			continue;
 		}
-		if (!is_open && (rule = open_segment(out)) != NULL)
-			return (rule);
+		if (!is_open && !open_segment(out))
+			return ("over 64 segments");
 		is_open = true;
 		if (!append_upper(out, code_point))
 			return ("over 1024 bytes");

@@ -18,8 +18,9 @@
 typedef struct spr_predicate {
 	uint16_t len;        /* bytes of text */
 	uint16_t n_segments; /* 0: matches only the catch-all layer */
-	uint16_t end[SPR_PREDICATE_SEGMENTS]; /* end[i]: offset just past segment i; segment i+1 starts at end[i] + 1 */
-	char     text[SPR_PREDICATE_BYTES + 1]; /* normalised segments joined by '.', NUL-terminated */
+	uint16_t end
+	    [SPR_PREDICATE_SEGMENTS]; /* end[i]: offset just past segment i; segment i+1 starts at end[i] + 1 */
+	char text[SPR_PREDICATE_BYTES + 1]; /* normalised segments joined by '.', NUL-terminated */
 } spr_predicate;
 
 /*
@@ -32,7 +33,8 @@ spr_err spr_predicate_normalise(spr_predicate *out, const char *text, size_t len
  * As the pattern of a subscription: rule 8 on the text as given (no empty segment, at most one '*', only as the last
  * segment; '*' alone gives no segments and needs allow_catch_all), then rule 2. SPR_E_BAD_PATTERN with a trail.
  */
-spr_err spr_pattern_normalise(spr_predicate *out, const char *text, size_t len, bool allow_catch_all);
+spr_err
+spr_pattern_normalise(spr_predicate *out, const char *text, size_t len, bool allow_catch_all);
 
 /* How list, lookup and export print it: segments joined by '.', the catch-all as "*". */
 const char *spr_pattern_text(const spr_predicate *pattern);

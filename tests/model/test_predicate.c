@@ -8,31 +8,16 @@
  */
 #include "route/predicate.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "spr_test.h"
 
 #include <iconv.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define PYTHON  "/usr/bin/python3"
 #define MOST_IN 2400
 #define ROUNDS  200000
-
-static uint64_t seed;
-
-static uint32_t
-random_below(uint32_t limit)
-{
-	seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-	return ((uint32_t)(seed >> 33) % limit);
-}
 
 /* ---- the twin ---- */
 
@@ -129,63 +114,60 @@ twin_is_pattern(const char *text, size_t len, bool allow_catch_all)
 
 /* ---- random texts ---- */
 
-static const char *const pieces[] = {
-    "a",
-    "b",
-    "z",
-    "Q",
-    "7",
-    "-",
-    "UN",
-    "cefact",
-    "a-longer-segment-of-some-words",
-    ".",
-    ".",
-    ".",
-    ".",
-    "..",
-    "*",
-    ".*",
-    "/",
-    "@",
-    "[",
-    "`",
-    "{",
-    "\x7f",
-    "\n",
-    "\xc3\x9f",
-    "\xc3\xa9",
-    "\xc4\xb1",
-    "\xc5\x89",
-    "\xce\x90",
-    "\xef\xac\x81",
-    "\xe4\xb8\xad",
-    "\xf0\x90\x90\xa8",
-    "\xed\xa0\x80",
-    "\xc3",
-    "\x80",
-    "\xff",
-    "\xf4\x90\x80\x80",
-    "\xc0\xae",
-};
+static const char *const pieces[] = {"a",
+				     "b",
+				     "z",
+				     "Q",
+				     "7",
+				     "-",
+				     "UN",
+				     "cefact",
+				     "a-longer-segment-of-some-words",
+				     ".",
+				     ".",
+				     ".",
+				     ".",
+				     "..",
+				     "*",
+				     ".*",
+				     "/",
+				     "@",
+				     "[",
+				     "`",
+				     "{",
+				     "\x7f",
+				     "\n",
+				     "\xc3\x9f",
+				     "\xc3\xa9",
+				     "\xc4\xb1",
+				     "\xc5\x89",
+				     "\xce\x90",
+				     "\xef\xac\x81",
+				     "\xe4\xb8\xad",
+				     "\xf0\x90\x90\xa8",
+				     "\xed\xa0\x80",
+				     "\xc3",
+				     "\x80",
+				     "\xff",
+				     "\xf4\x90\x80\x80",
+				     "\xc0\xae"};
 enum { N_PIECES = sizeof(pieces) / sizeof(pieces[0]), N_LETTERS = 9, N_TAME = 16 };
 
 /* One of several tempers: pure ASCII near every limit, some dots, and anything at all. */
 static size_t
-make_text(char *text)
+make_text(char *text, uint64_t *state)
 {
 	static const uint32_t many[] = {3, 8, 20, 130, 600};
-	uint32_t n_pieces = random_below(many[random_below(5)] + 1);
-	uint32_t choice = random_below(3) == 0   ? N_PIECES
-			  : random_below(2) == 0 ? N_TAME
-						 : N_LETTERS + 3;
+	uint64_t n_pieces = spr_test_below(state, many[spr_test_below(state, 5)] + 1);
+	const uint64_t choices[] = {N_LETTERS + 3, N_TAME, N_PIECES};
+	uint64_t choice = choices[spr_test_below(state, 3)];
 	size_t len = 0;
 
-	for (uint32_t i = 0; i < n_pieces; i++) {
-		const char *piece = pieces[random_below(choice)];
+	for (uint64_t i = 0; i < n_pieces; i++) {
+		const char *piece = pieces[spr_test_below(state, choice)];
 		size_t n = strlen(piece);
 
-		if (random_below(200) == 0)
+		if (spr_test_below(state, 200) == 0)
 			piece = "", n = 1; /* a NUL */
 		if (len + n > MOST_IN)
 			break;
@@ -220,15 +202,16 @@ test_twin(void **state)
 {
 	static twin t;
 	size_t n_good = 0, n_patterns = 0;
+	uint64_t random = spr_test_seed();
 	spr_predicate p;
 
 	(void)state;
 	for (int round = 0; round < ROUNDS; round++) {
 		char buffer[MOST_IN];
-		size_t len = make_text(buffer);
+		size_t len = make_text(buffer, &random);
 		char *text = malloc(
 		    len > 0 ? len : 1); /* exact, so that a sanitizer sees any step outside */
-		bool is_good, allow = random_below(2) == 0;
+		bool is_good, allow = spr_test_below(&random, 2) == 0;
 
 		assert_non_null(text);
 		memcpy(text, buffer, len);
@@ -301,10 +284,6 @@ main(void)
 	    cmocka_unit_test(test_twin),
 	    cmocka_unit_test(test_python),
 	};
-	const char *given = getenv("SPR_TEST_SEED");
 
-	seed = given != NULL ? strtoull(given, NULL, 0)
-			     : (uint64_t)time(NULL) ^ ((uint64_t)getpid() << 32);
-	print_message("SPR_TEST_SEED=%llu\n", (unsigned long long)seed);
 	return (cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -4,18 +4,12 @@
  */
 #include "route/predicate.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "route/upper_table.h"
+#include "spr_test.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include "route/upper_table.h"
 
 #define N_RUNS    (sizeof(upper_runs) / sizeof(upper_runs[0]))
 #define N_SPECIAL (sizeof(special_upper) / sizeof(special_upper[0]))
