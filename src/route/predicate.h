@@ -18,9 +18,10 @@
 typedef struct spr_predicate {
 	uint16_t len;        /* bytes of text */
 	uint16_t n_segments; /* 0: matches only the catch-all layer */
-	uint16_t end
-	    [SPR_PREDICATE_SEGMENTS]; /* end[i]: offset just past segment i; segment i+1 starts at end[i] + 1 */
-	char text[SPR_PREDICATE_BYTES + 1]; /* normalised segments joined by '.', NUL-terminated */
+	/* end[i]: offset just past segment i; segment i+1 starts at end[i] + 1 */
+	uint16_t end[SPR_PREDICATE_SEGMENTS];
+	/* normalised segments joined by '.', NUL-terminated */
+	char text[SPR_PREDICATE_BYTES + 1];
 } spr_predicate;
 
 /*
