@@ -1,11 +1,13 @@
 /*
  * eventcount - ck_ec32 with many producers, sleeping on a futex.
  *
- * ck's built-in spin is cut to a few rounds: how long to spin is the caller's choice (spin_ns), and
- * a spin on a machine with two processors takes the time from whoever would do the waking. Its
- * back-off exists for single-producer mode, where a flag can be overwritten; with many producers
- * every increment is a locked one and sees the flag, so the first sleep is made as long as the
- * field allows: an idle thread wakes once, then sleeps until it is woken.
+ * ck's built-in spin is cut to a few rounds: how long to spin is the caller's choice (spin_ns), and a spin on a machine
+ * with two processors takes the time from whoever would do the waking.
+ *
+ * ck sleeps in steps that grow to a second, and these steps overshoot a deadline that falls within one. They exist for
+ * its single-producer mode, where the waiter's flag can be overwritten; with many producers every increment is a locked
+ * one and sees the flag. So wait32 below ignores the step and sleeps to the caller's own deadline, which it finds in the
+ * wait state: an idle thread stays asleep, and a deadline is kept.
  */
 #include "base/eventcount.h"
 
@@ -30,20 +32,15 @@ read_clock(const struct ck_ec_ops *ops, struct timespec *out)
 }
 
 static void
-futex_wait(const uint32_t *address, uint32_t expected, const struct timespec *deadline)
+wait32(const struct ck_ec_wait_state *state, const uint32_t *address, uint32_t expected,
+       const struct timespec *step)
 {
-	/* BITSET is the form whose deadline is absolute and monotonic; early returns are ck's to
-	 * sort out */
+	const struct timespec *deadline = state->data;
+
+	(void)step;
+	/* BITSET is the form whose deadline is absolute and monotonic; early returns are ck's to sort out */
 	syscall(SYS_futex, address, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected, deadline,
 		NULL, FUTEX_BITSET_MATCH_ANY);
-}
-
-static void
-wait32(const struct ck_ec_wait_state *state, const uint32_t *address, uint32_t expected,
-       const struct timespec *deadline)
-{
-	(void)state;
-	futex_wait(address, expected, deadline);
 }
 
 static void
@@ -58,7 +55,6 @@ static const struct ck_ec_ops ops = {
     .wait32 = wait32,
     .wake32 = wake32,
     .busy_loop_iter = SPINS_BEFORE_SLEEP,
-    .initial_wait_ns = UINT32_MAX,
 };
 static const struct ck_ec_mode mode = {.ops = &ops, .single_producer = false};
 
@@ -115,10 +111,10 @@ wait_for_change(spr_ec *ec, uint32_t value, uint64_t deadline_ns, uint64_t spin_
 			return (true);
 	}
 	if (deadline_ns == 0)
-		return (ck_ec32_wait(&ec->count, &mode, value, NULL) == 0);
+		return (ck_ec32_wait_pred(&ec->count, &mode, value, NULL, NULL, NULL) == 0);
 	deadline.tv_sec = (time_t)(deadline_ns / SPR_NS_PER_S);
 	deadline.tv_nsec = (long)(deadline_ns % SPR_NS_PER_S);
-	return (ck_ec32_wait(&ec->count, &mode, value, &deadline) == 0);
+	return (ck_ec32_wait_pred(&ec->count, &mode, value, NULL, &deadline, &deadline) == 0);
 }
 
 _Bool

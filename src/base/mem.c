@@ -69,7 +69,7 @@ spr_mem_zalloc_aligned(size_t size)
 	size_t rounded;
 	void *p;
 
-	if (must_fail() || size > SIZE_MAX - SPR_CACHELINE)
+	if (must_fail() || size > SIZE_MAX - SPR_CACHELINE + 1)
 		return (NULL);
 	/* aligned_alloc() wants a multiple of the alignment */
 	rounded = (at_least_one(size) + SPR_CACHELINE - 1) / SPR_CACHELINE * SPR_CACHELINE;

@@ -12,9 +12,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static int
 replay_file(const char *path)
 {
-	FILE    *f = fopen(path, "rb");
+	FILE *f = fopen(path, "rb");
 	uint8_t *data = NULL;
-	long     size = 0;
+	long size = 0;
 
 	if (f == NULL || fseek(f, 0, SEEK_END) != 0 || (size = ftell(f)) < 0) {
 		perror(path);
@@ -36,10 +36,10 @@ replay_file(const char *path)
 static int
 replay_folder(const char *folder)
 {
-	DIR           *dir = opendir(folder);
+	DIR *dir = opendir(folder);
 	struct dirent *entry;
-	char           path[4096];
-	int            n = 0;
+	char path[4096];
+	int n = 0;
 
 	if (dir == NULL)
 		return (0);
