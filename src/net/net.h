@@ -50,10 +50,11 @@ typedef struct spr_pull_config {
 
 typedef struct spr_push_config {
 	spr_pipe_events pipes;
-	/* [nng-cb] A send ended: SPR_OK = a pipe took it. The slot is free again when this is
-	 * called. */
-	void (*on_done)(void *arg, void *cookie, size_t len, spr_err result);
-	void *arg;
+	/*
+	 * [nng-cb] A send ended: SPR_OK = a pipe took it. The slot is free again when this is called.
+	 * lane_arg is what the lane was opened with.
+	 */
+	void (*on_done)(void *lane_arg, void *cookie, size_t len, spr_err result);
 } spr_push_config;
 
 /* One transport. Every function is [main] unless it says otherwise; none blocks for the network. */
@@ -72,7 +73,7 @@ typedef struct spr_transport {
 	spr_err (*push_open)(spr_push **out, const spr_push_config *config);
 	spr_err (*push_listen)(spr_push *push, const char *url, char *bound);
 	spr_err (*push_dial)(spr_push *push, const char *url);
-	spr_err (*lane_open)(spr_push_lane **out, spr_push *push, unsigned slots);
+	spr_err (*lane_open)(spr_push_lane **out, spr_push *push, unsigned slots, void *lane_arg);
 	/* [lane owner] A job of len bytes to fill; SPR_E_NOMEM. */
 	spr_err (*out_alloc)(spr_out *out, size_t len);
 	/* [any] Frees a job that was not sent. */

@@ -34,6 +34,7 @@ typedef struct send_slot {
 struct spr_push_lane {
 	/* constant after open */
 	spr_push *push;
+	void *arg; /* of the callbacks */
 	spr_push_lane *next;
 	send_slot *slots;
 	unsigned n_slots;
@@ -92,7 +93,7 @@ on_sent(void *arg)
 	}
 	spr_mailbox_push(&lane->returned,
 			 &slot->free); /* E2: the owner may use the slot from here on */
-	push->config.on_done(push->config.arg, cookie, len, spr_err_from_nng(rv));
+	push->config.on_done(lane->arg, cookie, len, spr_err_from_nng(rv));
 	/* E10 release: whoever reads 0 sees everything that on_done did */
 	atomic_fetch_sub_explicit(&lane->busy, 1, memory_order_release);
 }
@@ -147,13 +148,14 @@ lane_free(spr_push_lane *lane)
 }
 
 spr_err
-spr_nng_lane_open(spr_push_lane **out, spr_push *push, unsigned slots)
+spr_nng_lane_open(spr_push_lane **out, spr_push *push, unsigned slots, void *lane_arg)
 {
 	spr_push_lane *lane = spr_mem_zalloc_aligned(sizeof(*lane));
 
 	if (lane == NULL)
 		return (SPR_E_NOMEM);
 	lane->push = push;
+	lane->arg = lane_arg;
 	spr_stack_init(&lane->returned);
 	if ((lane->slots = spr_mem_zalloc_aligned(slots * sizeof(send_slot))) == NULL)
 		goto fail;

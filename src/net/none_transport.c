@@ -5,8 +5,15 @@
 #include "base/mem.h"
 #include "net/net.h"
 
+struct spr_push_lane {
+	spr_push *push;
+	spr_push_lane *next;
+	void *arg;
+};
+
 struct spr_push {
 	spr_push_config config;
+	spr_push_lane *lanes;
 };
 
 static spr_err
@@ -22,11 +29,16 @@ none_push_open(spr_push **out, const spr_push_config *config)
 }
 
 static spr_err
-none_lane_open(spr_push_lane **out, spr_push *push, unsigned slots)
+none_lane_open(spr_push_lane **out, spr_push *push, unsigned slots, void *lane_arg)
 {
+	spr_push_lane *lane = spr_mem_zalloc(sizeof(*lane));
+
 	(void)slots;
-	/* a lane has nothing but its push: the push stands for it */
-	*out = (spr_push_lane *)(void *)push;
+	if (lane == NULL)
+		return (SPR_E_NOMEM);
+	*lane = (spr_push_lane){.push = push, .next = push->lanes, .arg = lane_arg};
+	push->lanes = lane;
+	*out = lane;
 	return (SPR_OK);
 }
 
@@ -50,11 +62,10 @@ none_out_free(spr_out *out)
 static spr_err
 none_lane_send(spr_push_lane *lane, spr_out *out, void *cookie)
 {
-	spr_push *push = (spr_push *)(void *)lane;
 	size_t len = out->len;
 
 	none_out_free(out);
-	push->config.on_done(push->config.arg, cookie, len, SPR_OK);
+	lane->push->config.on_done(lane->arg, cookie, len, SPR_OK);
 	return (SPR_OK);
 }
 
@@ -89,6 +100,14 @@ none_push_flush(spr_push *push, uint64_t deadline_ns)
 static void
 none_push_close(spr_push *push)
 {
+	spr_push_lane *next;
+
+	if (push == NULL)
+		return;
+	for (spr_push_lane *lane = push->lanes; lane != NULL; lane = next) {
+		next = lane->next;
+		spr_mem_free(lane);
+	}
 	spr_mem_free(push);
 }
 

@@ -55,7 +55,7 @@ try_push_to(spr_intake *intake, receiver *self, unsigned d, spr_buf *buf)
 	if (!spr_ring_try_push(self->rings[d], buf)) /* E1 */
 		return (false);
 	self->preferred = d;
-	spr_agent_wake(intake->config.dispatchers->waiter[d].agent);
+	spr_waiter_offer(&intake->config.dispatchers->waiter[d]);
 	return (true);
 }
 
@@ -105,8 +105,10 @@ has_room(spr_intake *intake, const receiver *self, unsigned state)
 {
 	if (state == PARKED_EMPTY)
 		return (has_budget(intake));
+	/* a quarter of a ring: for every slot the receiver would park again after every message */
 	for (unsigned d = 0; state == PARKED_HOLDING && d < intake->config.n_dispatchers; d++) {
-		if (spr_ring_size(self->rings[d]) < intake->config.ring_slots - 1)
+		if (spr_ring_size(self->rings[d]) <
+		    intake->config.ring_slots - intake->config.ring_slots / 4)
 			return (true);
 	}
 	return (false);

@@ -17,6 +17,9 @@ struct spr_outbox_lane {
 	spr_outbox_lane *next;
 	spr_push_lane *lane;
 	spr_waiter *waiter;
+
+	/* written by the dispatcher and by completions */
+	_Alignas(SPR_CACHELINE) atomic_uint n_out; /* posted and not ended */
 };
 
 struct spr_outbox {
@@ -47,13 +50,28 @@ static void
 give_back_bytes(spr_outbox *outbox, size_t len)
 {
 	atomic_fetch_sub_explicit(&outbox->bytes, len, memory_order_seq_cst /* E11 */);
-	spr_waiters_notify(outbox->config.dispatchers, SPR_WANT_BYTES | SPR_WANT_SLOT);
+	spr_waiters_notify(outbox->config.dispatchers, SPR_WANT_BYTES);
+}
+
+/*
+ * A dispatcher that waits for a slot is woken when half of its lane is free: woken for every slot it would go to sleep
+ * again after every job. What is still out keeps the pipes busy meanwhile.
+ */
+static void
+give_back_slot(spr_outbox_lane *lane)
+{
+	/* E11: seq_cst against the wants that the dispatcher declares */
+	unsigned left = atomic_fetch_sub_explicit(&lane->n_out, 1, memory_order_seq_cst) - 1;
+
+	if (left <= SPR_OUTBOX_SLOTS / 2)
+		spr_waiter_notify(lane->waiter, SPR_WANT_SLOT);
 }
 
 static void
-on_done(void *arg, void *cookie, size_t len, spr_err result)
+on_done(void *lane_arg, void *cookie, size_t len, spr_err result)
 {
-	spr_outbox *outbox = arg;
+	spr_outbox_lane *lane = lane_arg;
+	spr_outbox *outbox = lane->outbox;
 	spr_notification *notification = cookie;
 
 	if (result == SPR_OK) {
@@ -68,6 +86,7 @@ on_done(void *arg, void *cookie, size_t len, spr_err result)
 				      (spreader_reason)atomic_load_explicit(&outbox->abort_reason,
 									    memory_order_relaxed));
 	}
+	give_back_slot(lane);
 	give_back_bytes(outbox, len);
 	if (spr_notification_release(notification, 1))
 		spr_ledger_complete(outbox->config.ledger, notification);
@@ -79,7 +98,9 @@ spr_outbox_new(spr_outbox **out, const spr_outbox_config *config)
 	spr_err rv;
 	spr_outbox *outbox = spr_mem_zalloc_aligned(sizeof(*outbox));
 	spr_push_config push = {
-	    .pipes = {.on_pipe = on_outbox_pipe, .arg = outbox}, .on_done = on_done, .arg = outbox};
+	    .pipes = {.on_pipe = on_outbox_pipe, .arg = outbox},
+	    .on_done = on_done,
+	};
 
 	if (outbox == NULL)
 		return (SPR_E_NOMEM);
@@ -108,15 +129,15 @@ spr_outbox_dial(spr_outbox *outbox, const char *url)
 spr_err
 spr_outbox_lane_open(spr_outbox_lane **out, spr_outbox *outbox, unsigned d)
 {
-	spr_outbox_lane *self = spr_mem_zalloc(sizeof(*self));
+	spr_outbox_lane *self = spr_mem_zalloc_aligned(sizeof(*self));
 	spr_err rv;
 
 	if (self == NULL)
 		return (SPR_E_NOMEM);
 	self->outbox = outbox;
 	self->waiter = &outbox->config.dispatchers->waiter[d];
-	if ((rv = outbox->config.transport->lane_open(&self->lane, outbox->push,
-						      SPR_OUTBOX_SLOTS)) != SPR_OK) {
+	if ((rv = outbox->config.transport->lane_open(&self->lane, outbox->push, SPR_OUTBOX_SLOTS,
+						      self)) != SPR_OK) {
 		spr_mem_free(self);
 		return (rv);
 	}
@@ -189,6 +210,8 @@ spr_outbox_post(spr_outbox_lane *self, const spr_job *job, spr_notification *not
 		return (SPR_POST_FAILED);
 	}
 	build(&out, job);
+	/* relaxed: the send publishes it */
+	atomic_fetch_add_explicit(&self->n_out, 1, memory_order_relaxed);
 	(void)transport->lane_send(self->lane, &out,
 				   notification); /* there is room: the lane is ours */
 	return (SPR_POST_OK);

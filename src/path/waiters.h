@@ -19,6 +19,7 @@
 
 #include "base/agent.h"
 #include "base/mem.h"
+#include "base/sync.h"
 
 typedef enum spr_want {
 	SPR_WANT_SLOT = 1 << 0,     /* a free send slot of its lane */
@@ -47,9 +48,21 @@ spr_waiter_want(spr_waiter *waiter, spr_want want)
 static inline void
 spr_waiter_clear(spr_waiter *waiter)
 {
-	/* relaxed: a wake-up too many is harmless */
+	/* relaxed: only this thread sets it. E11: clear, then look for work, against spr_waiter_offer() */
 	if (atomic_load_explicit(&waiter->wants, memory_order_relaxed) != 0)
-		atomic_store_explicit(&waiter->wants, 0, memory_order_relaxed);
+		atomic_exchange_explicit(&waiter->wants, 0, memory_order_seq_cst);
+}
+
+/*
+ * [any] After putting work before the dispatcher: wakes it, unless it waits for something that work does not bring.
+ * It then looks by itself when it has got that.
+ */
+static inline void
+spr_waiter_offer(spr_waiter *waiter)
+{
+	SPR_FULL_FENCE(); /* E11: the work is visible before wants is read */
+	if (atomic_load_explicit(&waiter->wants, memory_order_relaxed /* behind the fence */) == 0)
+		spr_agent_wake(waiter->agent);
 }
 
 /* [any] After giving something back. */
