@@ -334,11 +334,12 @@ load_row(void *arg, const spr_store_row *row)
 		return (SPR_OK);
 	}
 	if ((rv = spr_subscriptions_subscribe(load->env->subscriptions, &pattern, row->callback,
-					      row->callback_len, row->expires_s, &created)) ==
+					      row->callback_len, row->expires_s, &created)) !=
 	    SPR_OK) {
-		load->n++;
+		return (spr_fail(rv, "pattern %s: %s", row->pattern, spr_err_text(rv)));
 	}
-	return (rv);
+	load->n++;
+	return (SPR_OK);
 }
 
 spr_err

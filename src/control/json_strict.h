@@ -14,8 +14,8 @@
 
 #define SPR_JSON_DEPTH 512
 
-/* Exactly one document in UTF-8, without \u0000, nested at most SPR_JSON_DEPTH. SPR_E_NOT_JSON with a trail.
- */
+/* Exactly one document in UTF-8, without \u0000, nested at most SPR_JSON_DEPTH.
+ * SPR_E_NOT_JSON with a trail. */
 spr_err spr_json_strict_parse(cJSON **out, const uint8_t *data, size_t len);
 
 /* The last member of that name; NULL when there is none. */

