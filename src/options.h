@@ -22,18 +22,18 @@
  * spr_options_parse(). */
 /* clang-format off */
 #define SPR_OPTIONS(X) \
-	X(TEXT,     config,             "config",             "none", "", NOT_IN_FILE, "JSON file of options: an object, its keys the flags' names without --") \
-	X(LIST,     intake_listen,      "intake-listen",      SPREADER_INTAKE_URL, "", PLAIN, "Receive notifications on this PULL address; repeatable; the default goes when --intake-dial is given") \
-	X(LIST,     intake_dial,        "intake-dial",        "none", "", PLAIN, "Receive notifications from the producer at this address; repeatable") \
+	X(TEXT,     config,             "config",             "none", "FILE", NOT_IN_FILE, "JSON file of options: an object, its keys the flags' names without --") \
+	X(LIST,     intake_listen,      "intake-listen",      SPREADER_INTAKE_URL, "URL", PLAIN, "Receive notifications on this PULL address; repeatable; the default goes when --intake-dial is given") \
+	X(LIST,     intake_dial,        "intake-dial",        "none", "URL", PLAIN, "Receive notifications from the producer at this address; repeatable") \
 	X(CHOICE,   intake_format,      "intake-format",      "auto", "auto envelope bare", PLAIN, "What a document is: {id, body} or the body itself; auto: envelope when there is an ack socket") \
-	X(LIST,     outbox_listen,      "outbox-listen",      SPREADER_OUTBOX_URL, "", PLAIN, "Offer jobs on this PUSH address; repeatable; the default goes when --outbox-dial is given; none: no outbox") \
-	X(LIST,     outbox_dial,        "outbox-dial",        "none", "", PLAIN, "Push jobs to the delivery worker at this address; repeatable") \
-	X(LIST,     ack_dial,           "ack-dial",           "none", "", PLAIN, "[NAME=]URL: send answers to the upstream of that name at this REP address; repeatable") \
-	X(LIST,     ack_listen,         "ack-listen",         "none", "", PLAIN, "[NAME=]URL: let the upstream of that name fetch answers at this address; repeatable") \
-	X(LIST,     receipts_listen,    "receipts-listen",    "none", "", LATER, "Take receipts on this PULL address; repeatable") \
-	X(LIST,     receipts_dial,      "receipts-dial",      "none", "", LATER, "Take receipts from the delivery worker at this address; repeatable") \
-	X(LIST,     control_listen,     "control-listen",     SPREADER_CONTROL_URL, "", PLAIN, "Answer control requests on this REP address; repeatable; none: no control") \
-	X(LIST,     http_listen,        "http-listen",        "none", "", LATER, "HOST:PORT of metrics, probes and the subscription API") \
+	X(LIST,     outbox_listen,      "outbox-listen",      SPREADER_OUTBOX_URL, "URL", PLAIN, "Offer jobs on this PUSH address; repeatable; the default goes when --outbox-dial is given; none: no outbox") \
+	X(LIST,     outbox_dial,        "outbox-dial",        "none", "URL", PLAIN, "Push jobs to the delivery worker at this address; repeatable") \
+	X(LIST,     ack_dial,           "ack-dial",           "none", "[NAME=]URL", PLAIN, "Send answers to the upstream of that name (none: the unnamed one) at this REP address; repeatable") \
+	X(LIST,     ack_listen,         "ack-listen",         "none", "[NAME=]URL", PLAIN, "Let the upstream of that name fetch answers at this address; repeatable") \
+	X(LIST,     receipts_listen,    "receipts-listen",    "none", "URL", LATER, "Take receipts on this PULL address; repeatable") \
+	X(LIST,     receipts_dial,      "receipts-dial",      "none", "URL", LATER, "Take receipts from the delivery worker at this address; repeatable") \
+	X(LIST,     control_listen,     "control-listen",     SPREADER_CONTROL_URL, "URL", PLAIN, "Answer control requests on this REP address; repeatable; none: no control") \
+	X(LIST,     http_listen,        "http-listen",        "none", "HOST:PORT", LATER, "Serve metrics, probes and the subscription API over HTTP") \
 	X(COUNT,    receivers,          "receivers",          "2", "1..64", PLAIN, "Receives in flight on the intake") \
 	X(COUNT,    dispatchers,        "dispatchers",        NULL, "1..256", PLAIN, "Dispatcher threads; by default the CPUs that the process may use") \
 	X(POWER,    ring_slots,         "ring-slots",         "1024", "4..16777216", PLAIN, "Slots of each ring between a receiver and a dispatcher; a power of two") \
@@ -64,16 +64,16 @@
 	X(DURATION, lease_max_ns,       "lease-max",          "365d", "1s..36500d", RELOAD, "Longest lease granted; whole seconds") \
 	X(DURATION, lease_grace_ns,     "lease-grace",        "1d", "0..36500d", RELOAD, "How long an expired subscription stays listed; whole seconds") \
 	X(BOOL,     allow_catch_all,    "allow-catch-all",    "false", "", PLAIN, "Allow the pattern * (everything)") \
-	X(TEXT,     store,              "store",              "spreader.db", "", PLAIN, "SQLite file of the subscriptions; :memory: keeps none") \
+	X(TEXT,     store,              "store",              "spreader.db", "FILE", PLAIN, "SQLite file of the subscriptions; :memory: keeps none") \
 	X(BOOL,     store_must_exist,   "store-must-exist",   "false", "", PLAIN, "Refuse to start when the store is missing, instead of creating it") \
-	X(TEXT,     dead_letter,        "dead-letter",        "none", "", PLAIN, "Append what can be neither dispatched nor answered to this file, as NDJSON; reopened on HUP") \
-	X(TEXT,     ready_file,         "ready-file",         "none", "", PLAIN, "Write the bound addresses to this file, as JSON, once ready") \
+	X(TEXT,     dead_letter,        "dead-letter",        "none", "FILE", PLAIN, "Append what can be neither dispatched nor answered to this file, as NDJSON; reopened on HUP") \
+	X(TEXT,     ready_file,         "ready-file",         "none", "FILE", PLAIN, "Write the bound addresses to this file, as JSON, once ready") \
 	X(CHOICE,   log_level,          "log-level",          "info", "error warn info debug", RELOAD, "Least important events to log") \
 	X(CHOICE,   log_format,         "log-format",         "auto", "auto text json", PLAIN, "auto: text on a terminal, else json") \
-	X(TEXT,     tls_cert,           "tls-cert",           "none", "", LATER, "Certificate of this daemon, PEM") \
-	X(TEXT,     tls_key,            "tls-key",            "none", "", LATER, "Key of the certificate, PEM") \
-	X(TEXT,     tls_ca,             "tls-ca",             "none", "", LATER, "Peers must show a certificate of this authority, PEM") \
-	X(TEXT,     admin_token_file,   "admin-token-file",   "none", "", LATER, "Token that HTTP requests about subscriptions must carry")
+	X(TEXT,     tls_cert,           "tls-cert",           "none", "FILE", LATER, "Certificate of this daemon, PEM") \
+	X(TEXT,     tls_key,            "tls-key",            "none", "FILE", LATER, "Key of the certificate, PEM") \
+	X(TEXT,     tls_ca,             "tls-ca",             "none", "FILE", LATER, "Peers must show a certificate of this authority, PEM") \
+	X(TEXT,     admin_token_file,   "admin-token-file",   "none", "FILE", LATER, "Token that HTTP requests about subscriptions must carry")
 /* clang-format on */
 
 typedef enum spr_option {

@@ -14,9 +14,11 @@
  *   SIZE      uint64_t           64KiB 1MiB 256                   "1KiB..1GiB"
  *   DURATION  uint64_t, ns       250ms 10s 2m 5h 5d 0             "10ms..10m"
  *   CHOICE    unsigned, index    one of the words                 "push receipt"
- *   TEXT      char *             any text, "none" if none is the default and means NULL
- *   LIST      spr_config_list    the flag again, a,b in the environment, array in the file; "none"
- * is the empty list
+ *   TEXT      char *             any text (1)                     placeholder in --help, "FILE"
+ *   LIST      spr_config_list    any text, several times (2)      placeholder in --help, "URL"
+ *
+ *   (1) "none" is NULL if none is the default
+ *   (2) the flag again; a,b in the environment; an array in the file; "none" is the empty list
  *
  * Ownership   texts and lists belong to the struct until spr_config_free_values()
  * Limits      a file of SPR_CONFIG_FILE_MAX bytes; one thread at a time
@@ -104,6 +106,9 @@ typedef struct spr_config {
 	void *values;
 	spr_config_origin *origins;
 	const char *path; /* of the file last read, for messages */
+	/* arguments that are no flags, in their order; with max_words 0 they are refused */
+	char **words;
+	unsigned max_words, n_words;
 } spr_config;
 
 /* *action is left alone, or becomes the index in actions of the last one given. */

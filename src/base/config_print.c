@@ -93,16 +93,36 @@ spr_config_print_value(const spr_config *config, unsigned row, FILE *out)
 }
 
 static const char *
-placeholder(spr_config_type type)
+placeholder(const spr_config_row *row)
 {
-	static const char *const names[] = {
-	    [SPR_CONFIG_BOOL] = "",          [SPR_CONFIG_COUNT] = " N",
-	    [SPR_CONFIG_POWER] = " N",       [SPR_CONFIG_SIZE] = " SIZE",
-	    [SPR_CONFIG_DURATION] = " TIME", [SPR_CONFIG_CHOICE] = " WORD",
-	    [SPR_CONFIG_TEXT] = " FILE",     [SPR_CONFIG_LIST] = " URL",
-	};
+	switch (row->type) {
+	case SPR_CONFIG_BOOL:
+		return ("");
+	case SPR_CONFIG_COUNT:
+	case SPR_CONFIG_POWER:
+		return ("N");
+	case SPR_CONFIG_SIZE:
+		return ("SIZE");
+	case SPR_CONFIG_DURATION:
+		return ("TIME");
+	case SPR_CONFIG_CHOICE:
+		return ("WORD");
+	default:
+		return (row->range);
+	}
+}
 
-	return (names[type]);
+static const char *
+gap(const spr_config_row *row)
+{
+	return (placeholder(row)[0] != '\0' ? " " : "");
+}
+
+static bool
+has_range(const spr_config_row *row)
+{
+	return (row->range[0] != '\0' && row->type != SPR_CONFIG_TEXT &&
+		row->type != SPR_CONFIG_LIST);
 }
 
 static const char *
@@ -129,9 +149,9 @@ spr_config_print_help(const spr_config *config, FILE *out)
 	for (unsigned i = 0; i < config->n_rows; i++) {
 		const spr_config_row *row = &config->rows[i];
 
-		fprintf(out, "  --%s%s  [%s%s%s]%s\n        %s\n", row->name,
-			placeholder(row->type), standard_of(row), row->range[0] != '\0' ? "; " : "",
-			row->range, note_of(row), row->help);
+		fprintf(out, "  --%s%s%s  [%s%s%s]%s\n        %s\n", row->name, gap(row),
+			placeholder(row), standard_of(row), has_range(row) ? "; " : "",
+			has_range(row) ? row->range : "", note_of(row), row->help);
 	}
 }
 
@@ -142,7 +162,8 @@ spr_config_print_markdown(const spr_config *config, FILE *out)
 	for (unsigned i = 0; i < config->n_rows; i++) {
 		const spr_config_row *row = &config->rows[i];
 
-		fprintf(out, "| `--%s%s` | %s | %s | %s%s |\n", row->name, placeholder(row->type),
-			standard_of(row), row->range, row->help, note_of(row));
+		fprintf(out, "| `--%s%s%s` | %s | %s | %s%s |\n", row->name, gap(row),
+			placeholder(row), standard_of(row), has_range(row) ? row->range : "",
+			row->help, note_of(row));
 	}
 }

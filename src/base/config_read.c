@@ -86,10 +86,15 @@ spr_config_read_arguments(spr_config *config, int argc, char **argv, int *action
 	spr_err rv = SPR_OK;
 
 	for (int i = 1; i < argc && rv == SPR_OK; i++) {
-		if (strncmp(argv[i], "--", 2) != 0)
-			return (spr_fail(SPR_E_USAGE,
-					 "%s: unexpected argument; flags start with --", argv[i]));
-		rv = read_flag(config, argv, &i, action);
+		if (strncmp(argv[i], "--", 2) == 0)
+			rv = read_flag(config, argv, &i, action);
+		else if (config->n_words < config->max_words)
+			config->words[config->n_words++] = argv[i];
+		else if (config->max_words > 0)
+			rv = spr_fail(SPR_E_USAGE, "%s: one argument too many", argv[i]);
+		else
+			rv = spr_fail(SPR_E_USAGE, "%s: unexpected argument; flags start with --",
+				      argv[i]);
 	}
 	return (rv);
 }

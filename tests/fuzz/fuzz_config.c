@@ -38,7 +38,14 @@ config_of(sample *values)
 {
 	static const char *const actions[] = {"help", NULL};
 
-	return ((spr_config){rows, N_ROWS, "P_", actions, NULL, values, values->origins, "f"});
+	return ((spr_config){.rows = rows,
+			     .n_rows = N_ROWS,
+			     .prefix = "P_",
+			     .actions = actions,
+			     .is_foreign = NULL,
+			     .values = values,
+			     .origins = values->origins,
+			     .path = "f"});
 }
 
 static void

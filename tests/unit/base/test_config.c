@@ -24,9 +24,9 @@
 	X(SIZE,     size,     "size",      "1KiB",  "256..1MiB",      PLAIN,       "h") \
 	X(DURATION, ns,       "duration",  "5s",    "10ms..1d",       PLAIN,       "h") \
 	X(CHOICE,   choice,   "choice",    "red",   "red green blue", PLAIN,       "h") \
-	X(TEXT,     path,     "path",      "none",  "",               PLAIN,       "h") \
+	X(TEXT,     path,     "path",      "none",  "FILE",               PLAIN,       "h") \
 	X(TEXT,     name,     "name",      "bob",   "",               PLAIN,       "h") \
-	X(LIST,     list,     "list",      "a:1",   "",               PLAIN,       "h") \
+	X(LIST,     list,     "list",      "a:1",   "URL",               PLAIN,       "h") \
 	X(COUNT,    derived,  "derived",   NULL,    "1..9",           PLAIN,       "h") \
 	X(COUNT,    later,    "later",     "5",     "0..9",           LATER,       "h") \
 	X(LIST,     lists,    "lists",     "none",  "",               LATER,       "h") \
@@ -66,8 +66,14 @@ is_foreign(const char *variable)
 static spr_config
 config_of(sample *values)
 {
-	return ((spr_config){rows, N_ROWS, "T_", actions, is_foreign, values, values->origins,
-			     "x.json"});
+	return ((spr_config){.rows = rows,
+			     .n_rows = N_ROWS,
+			     .prefix = "T_",
+			     .actions = actions,
+			     .is_foreign = is_foreign,
+			     .values = values,
+			     .origins = values->origins,
+			     .path = "x.json"});
 }
 
 static spr_err
@@ -251,6 +257,30 @@ test_long_value_is_cut_in_messages(void **state)
 	assert_int_equal(read_flags(&config, flag, NULL, NULL), SPR_E_USAGE);
 	assert_non_null(strstr(spr_error_text(SPR_E_USAGE), "xxx is not one of: red green blue"));
 	assert_true(strlen(spr_error_text(SPR_E_USAGE)) < 300);
+}
+
+static void
+test_words(void **state)
+{
+	sample values = {0};
+	spr_config config = config_of(&values);
+	char program[] = "p", one[] = "one", flag[] = "--count", five[] = "5", dash[] = "-",
+	     three[] = "three";
+	char *argv[] = {program, one, flag, five, dash, three, NULL};
+	char *words[2] = {NULL};
+	int action = -1;
+
+	(void)state;
+	config.words = words;
+	config.max_words = 2;
+	assert_int_equal(spr_config_read_arguments(&config, 5, argv, &action), SPR_OK);
+	assert_int_equal(config.n_words, 2);
+	assert_ptr_equal(words[0], one);
+	assert_ptr_equal(words[1], dash);
+	assert_int_equal(values.count, 5);
+	config.n_words = 0;
+	assert_int_equal(spr_config_read_arguments(&config, 6, argv, &action), SPR_E_USAGE);
+	assert_string_equal(spr_error_text(SPR_E_USAGE), "three: one argument too many");
 }
 
 static void
@@ -625,6 +655,7 @@ main(void)
 	    cmocka_unit_test(test_good_values),
 	    cmocka_unit_test(test_bad_flags),
 	    cmocka_unit_test(test_long_value_is_cut_in_messages),
+	    cmocka_unit_test(test_words),
 	    cmocka_unit_test(test_actions),
 	    cmocka_unit_test(test_precedence),
 	    cmocka_unit_test(test_last_flag_wins),
