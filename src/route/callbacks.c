@@ -114,7 +114,7 @@ drop(spr_callback *callback)
 {
 	/* acq_rel: every holder's last look comes before the free */
 	if (atomic_fetch_sub_explicit(&callback->refs, 1, memory_order_acq_rel) == 1)
-		spr_mem_free(callback);
+		spr_space_destroy(callback);
 }
 
 static void

@@ -9,6 +9,8 @@
  */
 #include "route/index.h"
 
+#include "route/word.h"
+
 #define MIN_LOG2 6
 
 static uint64_t
@@ -72,8 +74,7 @@ spr_index_reserve(spr_index *index, spr_space *space, uint32_t n)
 void
 spr_index_put(spr_index *index, const struct spr_callback *callback, spr_place place)
 {
-	put_item(index, (spr_index_item){callback, (uint64_t)(uintptr_t)place.block |
-						       (uint64_t)place.slot << 48});
+	put_item(index, (spr_index_item){callback, spr_word(place.block, place.slot)});
 }
 
 static bool
@@ -94,8 +95,8 @@ spr_index_find(const spr_index *index, const struct spr_callback *callback, spr_
 
 	if (!find_item(index, callback, &i))
 		return (false);
-	place->block = (void *)(uintptr_t)(index->item[i].place & ((UINT64_C(1) << 48) - 1));
-	place->slot = (unsigned)(index->item[i].place >> 48);
+	place->block = spr_word_pointer(index->item[i].place);
+	place->slot = spr_word_top(index->item[i].place);
 	return (true);
 }
 

@@ -27,7 +27,7 @@ typedef struct spr_place {
 
 typedef struct spr_index_item {
 	const struct spr_callback *callback; /* NULL: empty */
-	uint64_t place;                      /* block, the slot on top of its 48 bits */
+	uint64_t place;                      /* a word: block, slot */
 } spr_index_item;
 
 typedef struct spr_index {

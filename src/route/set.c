@@ -17,11 +17,11 @@
  * linked or was unlinked later; by induction a reader that stands on an unlinked block still comes
  * to every older block that is linked. Re-using a free entry touches no other entry.
  *
- * The lease of a re-used entry. A reader may load callback A, the writer removes A and puts B with
- * B's lease, and the reader loads that lease: A, dead, would be told on B's time. So the reader
- * looks at the callback again, and takes the entry as free when it changed: A was removed and B
- * added during the lookup, neither is owed a job. If A itself came back to that entry in between, A
- * was both removed and subscribed again meanwhile, and either answer is right.
+ * The lease of a re-used entry. A reader may load callback A, the writer removes A and puts B with B's
+ * lease, and the reader loads that lease: A, dead, would be told on B's time. So the reader looks at the
+ * entry's user again, and takes the entry as free when it changed: A was removed and B added during the
+ * lookup, neither is owed a job. That A itself came back meanwhile shows in the count that the word carries
+ * beside the callback; it repeats after 65,536 users, which is no matter between two neighbouring loads.
  *
  * Rejected: copy on write (an addition to a node with 50,000 subscribers copies 800 KB); ck_hs (a
  * walk while the writer relocates may skip or repeat an entry); unrolled list with moving entries
@@ -51,7 +51,7 @@ all_used(const spr_block *block)
 static void
 block_destroy(spr_epoch_entry *entry)
 {
-	spr_mem_free((char *)entry - offsetof(spr_block, retire));
+	spr_space_destroy((char *)entry - offsetof(spr_block, retire));
 }
 
 static void
@@ -117,12 +117,25 @@ block_unlink(spr_set *set, spr_space *space, spr_block *block)
 static void
 entry_set(spr_entry *entry, struct spr_callback *callback, int64_t expires_s)
 {
+	/* relaxed: the writer reads its own store */
+	unsigned n_users = spr_word_top(atomic_load_explicit(&entry->user, memory_order_relaxed));
+
 	/* E8 release: who sees this lease sees that the entry was free before (spr_entry_read()) */
 	atomic_store_explicit(&entry->expires_s, expires_s, memory_order_release);
 	SPR_YIELD();
-	/* E8 release: pairs with the acquire in spr_entry_read(); callback and lease are complete
-	 */
-	atomic_store_explicit(&entry->callback, callback, memory_order_release);
+	/* E8 release: pairs with the acquire in spr_entry_read(); callback and lease are complete */
+	atomic_store_explicit(&entry->user, spr_word(callback, n_users + 1), memory_order_release);
+}
+
+static void
+entry_clear(spr_entry *entry)
+{
+	/* relaxed: the writer reads its own store */
+	unsigned n_users = spr_word_top(atomic_load_explicit(&entry->user, memory_order_relaxed));
+
+	SPR_YIELD();
+	/* E8 release: pairs with the acquire in spr_entry_read() */
+	atomic_store_explicit(&entry->user, spr_word(NULL, n_users), memory_order_release);
 }
 
 static void
@@ -224,9 +237,7 @@ spr_set_remove(spr_set *set, spr_space *space, spr_place place)
 	SPR_ASSERT((block->used >> place.slot & 1) == 1);
 	if (set->index.item != NULL)
 		spr_index_remove(&set->index, space, spr_entry_peek(entry));
-	SPR_YIELD();
-	/* E8 release: pairs with the acquire in spr_entry_read() */
-	atomic_store_explicit(&entry->callback, NULL, memory_order_release);
+	entry_clear(entry);
 	count(set, UINT32_MAX);
 	if (block->used == all_used(block))
 		open_push(set, block);

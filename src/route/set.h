@@ -17,15 +17,18 @@
 
 #include <stdatomic.h>
 
+#include "base/sync.h"
 #include "route/index.h"
 #include "route/space.h"
+#include "route/word.h"
 
 #define SPR_BLOCK_MAX 64 /* entries; one bit each in used */
 
 typedef struct spr_block spr_block;
 
 typedef struct spr_entry {
-	_Atomic(struct spr_callback *) callback; /* NULL: free */
+	_Atomic uint64_t
+	    user; /* a word: callback, NULL when free; how often the entry was given out */
 	_Atomic int64_t expires_s;
 } spr_entry;
 
@@ -105,27 +108,27 @@ static inline struct spr_callback *
 spr_entry_peek(const spr_entry *entry)
 {
 	/* relaxed: only its address is used */
-	return (atomic_load_explicit(&entry->callback, memory_order_relaxed));
+	return (spr_word_pointer(atomic_load_explicit(&entry->user, memory_order_relaxed)));
 }
 
 /*
- * [any, inside epoch] The callback with the lease that belongs to it; NULL when the entry is free,
- * or was given to another callback just now (both of which then changed during the walk).
+ * [any, inside epoch] The callback with the lease that belongs to it; NULL when the entry is free, or was
+ * given to another user just now (both of which then changed during the walk).
  */
 static inline struct spr_callback *
 spr_entry_read(const spr_entry *entry, int64_t *expires_s)
 {
 	/* E8 acquire: pairs with the release in entry_set() */
-	struct spr_callback *callback =
-	    atomic_load_explicit(&entry->callback, memory_order_acquire);
+	uint64_t user = atomic_load_explicit(&entry->user, memory_order_acquire);
 
-	if (callback == NULL)
+	if (spr_word_pointer(user) == NULL)
 		return (NULL);
-	/* E8 acquire: a lease of the entry's next user makes the NULL before it visible to the load
-	 * below */
+	SPR_YIELD();
+	/* E8 acquire: the lease of a next user makes "free" before it visible to the load below */
 	*expires_s = atomic_load_explicit(&entry->expires_s, memory_order_acquire);
+	SPR_YIELD();
 	/* relaxed: ordered by the acquire above */
-	if (atomic_load_explicit(&entry->callback, memory_order_relaxed) != callback)
+	if (atomic_load_explicit(&entry->user, memory_order_relaxed) != user)
 		return (NULL);
-	return (callback);
+	return (spr_word_pointer(user));
 }

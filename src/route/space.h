@@ -13,9 +13,11 @@
  */
 #pragma once
 
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/epoch.h"
 #include "base/mem.h"
@@ -63,6 +65,16 @@ spr_space_free(spr_space *space, void *p, size_t size)
 {
 	if (p != NULL)
 		spr_space_count(space, -(uint64_t)size);
+	spr_mem_free(p);
+}
+
+/* [control or the last holder] For destructors; checked builds overwrite what is freed. */
+static inline void
+spr_space_destroy(void *p)
+{
+#if defined(SPR_CHECKED)
+	memset(p, 0xdb, malloc_usable_size(p));
+#endif
 	spr_mem_free(p);
 }
 

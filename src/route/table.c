@@ -34,7 +34,7 @@ hash_of(const spr_table *table, const void *item)
 static uint64_t
 word_of(const spr_table *table, const void *item)
 {
-	return ((uint64_t)(uintptr_t)item | spr_table_piece(hash_of(table, item)) << 48);
+	return (spr_word(item, spr_table_piece(hash_of(table, item))));
 }
 
 static size_t
@@ -46,14 +46,14 @@ array_bytes(unsigned log2)
 static void
 array_destroy(spr_epoch_entry *entry)
 {
-	spr_mem_free(entry); /* its first member */
+	spr_space_destroy(entry); /* its first member */
 }
 
 /* The writer reads its own stores: relaxed. */
 static spr_table_array *
 array_of(const spr_table *table, uint64_t hash)
 {
-	return (spr_table_pointer(
+	return (spr_word_pointer(
 	    atomic_load_explicit(&table->shard[hash >> 56], memory_order_relaxed)));
 }
 
@@ -93,7 +93,7 @@ shard_publish(spr_table *table, uint64_t hash, spr_table_array *old, spr_table_a
 	uint64_t word = 0;
 
 	if (array != NULL)
-		word = (uint64_t)(uintptr_t)array | (uint64_t)array->log2 << 48;
+		word = spr_word(array, array->log2);
 	SPR_YIELD();
 	/* E8 release: pairs with the acquire in spr_table_find(); the array is complete */
 	atomic_store_explicit(&table->shard[hash >> 56], word, memory_order_release);
@@ -112,7 +112,7 @@ shard_rebuild(spr_table *table, uint64_t hash, unsigned log2)
 	array->log2 = log2;
 	for (uint64_t i = 0; old != NULL && i < UINT64_C(1) << old->log2; i++) {
 		if (slot_get(old, i) > SPR_TABLE_DEAD)
-			array_put(table, array, spr_table_pointer(slot_get(old, i)));
+			array_put(table, array, spr_word_pointer(slot_get(old, i)));
 	}
 	shard_publish(table, hash, old, array);
 	return (SPR_OK);
@@ -175,7 +175,7 @@ spr_table_insert(spr_table *table, void *item)
 	uint64_t hash = hash_of(table, item);
 	spr_err rv = shard_make_room(table, hash);
 
-	SPR_ASSERT((uintptr_t)item >> 48 == 0);
+	SPR_ASSERT(spr_word_top((uintptr_t)item) == 0);
 	if (rv == SPR_OK)
 		array_put(table, array_of(table, hash), item);
 	return (rv);
@@ -210,7 +210,7 @@ spr_table_each(const spr_table *table, void (*each)(void *arg, void *item), void
 
 		for (uint64_t j = 0; array != NULL && j < UINT64_C(1) << array->log2; j++) {
 			if (slot_get(array, j) > SPR_TABLE_DEAD)
-				each(arg, spr_table_pointer(slot_get(array, j)));
+				each(arg, spr_word_pointer(slot_get(array, j)));
 		}
 	}
 }

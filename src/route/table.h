@@ -19,6 +19,7 @@
 
 #include "base/error.h"
 #include "route/space.h"
+#include "route/word.h"
 
 #define SPR_TABLE_SHARDS 256
 
@@ -40,23 +41,16 @@ typedef struct spr_table {
 } spr_table;
 
 /*
- * A word is a pointer (48 bits are enough for user space on x86-64) and 16 bits more: a shard's
- * word has the array's log2 there, so that one load gives both; a slot's has a piece of the item's
- * hash, so that what is not looked for is passed without touching its memory. A used slot's piece
- * is never 0; an empty slot is 0, a dead one 1.
+ * A shard's word has the array's log2 on top of its pointer, so that one load gives both; a slot's has a
+ * piece of the item's hash, so that what is not looked for is passed without touching its memory. A used
+ * slot's piece is never 0; an empty slot is 0, a dead one 1.
  */
 #define SPR_TABLE_DEAD UINT64_C(1)
 
-static inline void *
-spr_table_pointer(uint64_t word)
-{
-	return ((void *)(uintptr_t)(word & ((UINT64_C(1) << 48) - 1)));
-}
-
-static inline uint64_t
+static inline unsigned
 spr_table_piece(uint64_t hash)
 {
-	return ((hash >> 40 & 0xffff) | 1);
+	return ((unsigned)(hash >> 40 & 0xffff) | 1);
 }
 
 /* [control] hash_at is the offset in an item of its uint64_t hash. */
@@ -77,10 +71,10 @@ spr_table_prefetch(const spr_table *table, uint64_t hash)
 {
 	/* E8 acquire: pairs with the release that published the array in table.c */
 	uint64_t word = atomic_load_explicit(&table->shard[hash >> 56], memory_order_acquire);
-	const spr_table_array *array = spr_table_pointer(word);
+	const spr_table_array *array = spr_word_pointer(word);
 
 	if (array != NULL)
-		__builtin_prefetch(&array->slot[hash & ((UINT64_C(1) << (word >> 48)) - 1)]);
+		__builtin_prefetch(&array->slot[hash & ((UINT64_C(1) << spr_word_top(word)) - 1)]);
 }
 
 /* [any, inside epoch] Asks for the item that find will most likely look at first. */
@@ -89,17 +83,17 @@ spr_table_prefetch_item(const spr_table *table, uint64_t hash)
 {
 	/* E8 acquire: pairs with the release that published the array in table.c */
 	uint64_t word = atomic_load_explicit(&table->shard[hash >> 56], memory_order_acquire);
-	const spr_table_array *array = spr_table_pointer(word);
-	uint64_t mask = (UINT64_C(1) << (word >> 48)) - 1, found = 0;
+	const spr_table_array *array = spr_word_pointer(word);
+	uint64_t mask = (UINT64_C(1) << spr_word_top(word)) - 1, found = 0;
 
 	for (uint64_t n = 0; array != NULL && n <= mask; n++) {
 		/* relaxed: only the address is used */
 		found = atomic_load_explicit(&array->slot[(hash + n) & mask], memory_order_relaxed);
-		if (found == 0 || found >> 48 == spr_table_piece(hash))
+		if (found == 0 || spr_word_top(found) == spr_table_piece(hash))
 			break;
 	}
-	__builtin_prefetch(spr_table_pointer(found));
-	__builtin_prefetch((const char *)spr_table_pointer(found) + SPR_CACHELINE);
+	__builtin_prefetch(spr_word_pointer(found));
+	__builtin_prefetch((const char *)spr_word_pointer(found) + SPR_CACHELINE);
 }
 
 /*
@@ -112,8 +106,8 @@ spr_table_find(const spr_table *table, uint64_t hash,
 {
 	/* E8 acquire: pairs with the release that published the array in table.c */
 	uint64_t word = atomic_load_explicit(&table->shard[hash >> 56], memory_order_acquire);
-	const spr_table_array *array = spr_table_pointer(word);
-	uint64_t mask = (UINT64_C(1) << (word >> 48)) - 1;
+	const spr_table_array *array = spr_word_pointer(word);
+	uint64_t mask = (UINT64_C(1) << spr_word_top(word)) - 1;
 
 	if (array == NULL)
 		return (NULL);
@@ -124,8 +118,9 @@ spr_table_find(const spr_table *table, uint64_t hash,
 
 		if (found == 0)
 			break;
-		if (found >> 48 == spr_table_piece(hash) && is_it(spr_table_pointer(found), key))
-			return (spr_table_pointer(found));
+		if (spr_word_top(found) == spr_table_piece(hash) &&
+		    is_it(spr_word_pointer(found), key))
+			return (spr_word_pointer(found));
 	}
 	return (NULL);
 }

@@ -53,7 +53,7 @@ node_bytes(uint16_t len)
 static void
 node_destroy(spr_epoch_entry *entry)
 {
-	spr_mem_free((char *)entry - offsetof(spr_trie_node, retire));
+	spr_space_destroy((char *)entry - offsetof(spr_trie_node, retire));
 }
 
 static bool
