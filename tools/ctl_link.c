@@ -1,0 +1,231 @@
+/*
+ * ctl_link - the conversation with the daemon: one REQ socket, one request at a time, every wait bounded.
+ *
+ * The library tells why a connection fails only to a dial that waits, and such a dial has no timeout of its own: so it
+ * is made on a thread of its own. The socket is never closed: closing while its pipe reads can hang in nng 1.5, and the
+ * process ends right after. A lost connection ends the request instead of repeating it: the user decides.
+ */
+#include "ctl.h"
+
+#include <errno.h>
+#include <nng/protocol/reqrep0/req.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/units.h"
+
+#define REPLY_MAX ((size_t)1 << 30) /* a lookup of a million callbacks */
+#define REMEDY    "or name its control address with --url or SPREADER_CONTROL_URL"
+
+/* --- requests ------------------------------------------------------------------------------------ */
+
+static void *
+need(void *item)
+{
+	if (item == NULL) {
+		fputs("spreaderctl: out of memory\n", stderr);
+		exit(CTL_NO);
+	}
+	return (item);
+}
+
+cJSON *
+ctl_request(const char *op)
+{
+	cJSON *request = need(cJSON_CreateObject());
+
+	ctl_add_text(request, "op", op);
+	return (request);
+}
+
+void
+ctl_add_text(cJSON *object, const char *name, const char *text)
+{
+	need(cJSON_AddStringToObject(object, name, text));
+}
+
+void
+ctl_add_number(cJSON *object, const char *name, double number)
+{
+	need(cJSON_AddNumberToObject(object, name, number));
+}
+
+/* --- connection ---------------------------------------------------------------------------------- */
+
+/* Outlives a dial that was given up on. */
+static struct dialling {
+	nng_dialer dialer;
+	int result;
+} dialling;
+
+static void *
+dial(void *arg)
+{
+	struct dialling *d = arg;
+
+	d->result = nng_dialer_start(d->dialer, 0);
+	return (NULL);
+}
+
+static int
+no_answer(const ctl *c)
+{
+	char timeout[SPR_UNITS_TEXT_MAX];
+
+	spr_units_format_duration(c->options.timeout_ns, timeout);
+	return (ctl_fail(CTL_UNREACHABLE,
+			 "no answer from spreaderd at %s within %s; raise --timeout, " REMEDY,
+			 c->options.url, timeout));
+}
+
+static int
+unreachable(const ctl *c, const char *why)
+{
+	return (ctl_fail(CTL_UNREACHABLE, "cannot reach spreaderd at %s: %s; start it, " REMEDY,
+			 c->options.url, why));
+}
+
+/* Waits for the dial at most the timeout. */
+static int
+wait_for_dial(const ctl *c)
+{
+	struct timespec until;
+	uint64_t ns = 0;
+	pthread_t thread;
+	int rv = pthread_create(&thread, NULL, dial, &dialling);
+
+	if (rv != 0)
+		return (unreachable(c, strerror(rv)));
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	ns = (uint64_t)until.tv_nsec + c->options.timeout_ns;
+	until.tv_sec += (time_t)(ns / SPR_NS_PER_S);
+	until.tv_nsec = (long)(ns % SPR_NS_PER_S);
+	rv = pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until);
+	if (rv == ETIMEDOUT)
+		return (no_answer(c));
+	if (dialling.result != 0)
+		return (unreachable(c, nng_strerror(dialling.result)));
+	return (CTL_OK);
+}
+
+static int
+connect_once(ctl *c)
+{
+	nng_duration ms = (nng_duration)(c->options.timeout_ns / SPR_NS_PER_MS);
+	int rv = nng_req0_open(&c->socket);
+
+	if (rv == 0)
+		rv = nng_socket_set_ms(c->socket, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE);
+	if (rv == 0)
+		rv = nng_socket_set_ms(c->socket, NNG_OPT_SENDTIMEO, ms);
+	if (rv == 0)
+		rv = nng_socket_set_ms(c->socket, NNG_OPT_RECVTIMEO, ms);
+	if (rv == 0)
+		rv = nng_socket_set_size(c->socket, NNG_OPT_RECVMAXSZ, REPLY_MAX);
+	if (rv != 0)
+		return (unreachable(c, nng_strerror(rv)));
+	if ((rv = nng_dialer_create(&dialling.dialer, c->socket, c->options.url)) != 0)
+		return (ctl_fail(CTL_USAGE, "--url: %s is not an address such as %s: %s",
+				 c->options.url, SPREADER_CONTROL_URL, nng_strerror(rv)));
+	c->is_open = true;
+	return (wait_for_dial(c));
+}
+
+/* Sends what is in text, and receives into c->reply. */
+static int
+transfer(ctl *c, char *text)
+{
+	int rv = nng_send(c->socket, text, strlen(text), 0);
+
+	ctl_fini(c);
+	if (rv == 0)
+		rv = nng_recvmsg(c->socket, &c->reply, 0);
+	if (rv == NNG_ETIMEDOUT)
+		return (no_answer(c));
+	return (rv == 0 ? CTL_OK : unreachable(c, nng_strerror(rv)));
+}
+
+int
+ctl_bad_reply(const ctl *c, const char *what)
+{
+	return (ctl_fail(CTL_UNREACHABLE, "%s: the answer is not spreaderd's: %s; check --url",
+			 c->options.url, what));
+}
+
+int
+ctl_exchange(ctl *c, cJSON *request, cJSON **reply)
+{
+	char *text = need(cJSON_PrintUnformatted(request));
+	cJSON *parsed = NULL;
+	int code = CTL_OK;
+	spr_err rv = SPR_OK;
+
+	cJSON_Delete(request);
+	if (!c->is_open)
+		code = connect_once(c);
+	if (code == CTL_OK)
+		code = transfer(c, text);
+	cJSON_free(text);
+	if (code != CTL_OK)
+		return (code);
+	if ((rv = spr_json_parse(&parsed, nng_msg_body(c->reply), nng_msg_len(c->reply))) != SPR_OK)
+		return (ctl_bad_reply(c, spr_error_text(rv)));
+	if (!cJSON_IsBool(cJSON_GetObjectItemCaseSensitive(parsed, "ok"))) {
+		cJSON_Delete(parsed);
+		return (ctl_bad_reply(c, "no \"ok\" in it"));
+	}
+	*reply = parsed;
+	return (CTL_OK);
+}
+
+/* "unsubscribe UN.A http://a": what was asked for. */
+static void
+name_request(const ctl *c, char *out, size_t size)
+{
+	size_t n = (size_t)snprintf(out, size, "%s", c->verb);
+
+	for (unsigned i = 0; i < CTL_WORDS_MAX && c->words[i] != NULL && n < size; i++)
+		n += (size_t)snprintf(out + n, size - n, " %s", c->words[i]);
+}
+
+int
+ctl_ask(ctl *c, cJSON *request, cJSON **reply)
+{
+	const cJSON *error = NULL;
+	const char *code = NULL, *detail = NULL;
+	char name[512];
+	int rv = ctl_exchange(c, request, reply);
+
+	if (rv != CTL_OK || cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(*reply, "ok")))
+		return (rv);
+	if (c->options.json)
+		ctl_print_reply(c);
+	error = cJSON_GetObjectItemCaseSensitive(*reply, "error");
+	code = spr_json_text(error, "code");
+	detail = spr_json_text(error, "detail");
+	name_request(c, name, sizeof(name));
+	rv = ctl_fail(CTL_NO, "%s: %s: %s", name, code != NULL ? code : "refused",
+		      detail != NULL ? detail : "no reason given");
+	cJSON_Delete(*reply);
+	*reply = NULL;
+	return (rv);
+}
+
+void
+ctl_print_reply(const ctl *c)
+{
+	fwrite(nng_msg_body(c->reply), 1, nng_msg_len(c->reply), stdout);
+	fputc('\n', stdout);
+}
+
+void
+ctl_fini(ctl *c)
+{
+	if (c->reply != NULL)
+		nng_msg_free(c->reply);
+	c->reply = NULL;
+}
