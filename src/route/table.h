@@ -92,6 +92,8 @@ spr_table_prefetch_item(const spr_table *table, uint64_t hash)
 		if (found == 0 || spr_word_top(found) == spr_table_piece(hash))
 			break;
 	}
+	if (found == 0)
+		return;
 	__builtin_prefetch(spr_word_pointer(found));
 	__builtin_prefetch((const char *)spr_word_pointer(found) + SPR_CACHELINE);
 }

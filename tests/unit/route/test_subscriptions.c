@@ -553,6 +553,22 @@ test_resolve_without_memory_holds_nothing(void **state)
 }
 
 static void
+test_the_distinct_set_s_run_number_wraps(void **state)
+{
+	(void)state;
+	subscribe("A", "x");
+	subscribe("A.B", "x");
+	subscribe("A.B", "y");
+	expect("A.B", "x y");
+	/* the number of the run is the first of the set's memory; the next run is 0, which stands for "never used" */
+	*(uint32_t *)m.seen = UINT32_MAX;
+	expect("A.B", "x y");
+	assert_int_equal(*(uint32_t *)m.seen, 1);
+	expect("A.B", "x y");
+	assert_int_equal(m.suppressed_duplicate, 1);
+}
+
+static void
 test_new_without_memory(void **state)
 {
 	spr_subscriptions *other = NULL;
@@ -586,6 +602,7 @@ main(void)
 	    TEST(test_explain_without_memory),
 	    TEST(test_no_memory_changes_nothing),
 	    TEST(test_resolve_without_memory_holds_nothing),
+	    TEST(test_the_distinct_set_s_run_number_wraps),
 	    TEST(test_new_without_memory),
 	};
 
