@@ -10,13 +10,13 @@
  *
  * Writer      any thread: spr_control_submit()
  * Reader      the two agents
- * Ownership   submit borrows the request's bytes until the reply; reply borrows the text during the call
- * Ordering    E2: the request's bytes are visible to the agents; a reply comes after the commit and the
- *             publish of what it answers
+ * Ownership   submit borrows the request's bytes until the reply; reply borrows its text
+ * Ordering    E2: the request's bytes are visible to the agents; a reply comes after the commit and
+ *             the publish of what it answers
  * Progress    submit is lock-free and never waits; a reply to a read never waits for a commit
- * Limits      SPR_CONTROL_GROUP requests or about SPR_IMPORT_MAX changes a transaction; whoever submits
- *             bounds how many wait
- * Teardown    submitters stopped, spr_control_stop() (what was submitted is done), spr_control_free()
+ * Limits      SPR_CONTROL_GROUP requests or about SPR_IMPORT_MAX changes a transaction; whoever
+ *             submits bounds how many wait
+ * Teardown    submitters stopped, spr_control_stop() (all is answered then), spr_control_free()
  */
 #pragma once
 

@@ -1,9 +1,9 @@
 /*
- * json_strict - what requests from outside need beyond base/json.h: text that is strictly RFC 8259, and members by exact
- * name, the last one winning.
+ * json_strict - what requests from outside need beyond base/json.h: text that is strictly RFC 8259,
+ * and members by exact name, the last one winning.
  *
- * cJSON takes control characters in strings, bad UTF-8, "01" and "1.", and finds the first of duplicate members. Pure
- * functions, [any].
+ * cJSON takes control characters in strings, bad UTF-8, "01" and "1.", and finds the first of
+ * duplicate members. Pure functions, [any].
  */
 #pragma once
 

@@ -7,8 +7,8 @@
  * Ownership   the struct is its owner's; it keeps no memory between calls
  * Ordering    a row leaves the store (committed) before it leaves the subscriptions
  * Progress    waits for the disk
- * Limits      SPR_SWEEP_BATCH rows a call; nothing in the first hour of uptime; a jump of the wall clock
- *             forward counts only after it has lasted an hour
+ * Limits      SPR_SWEEP_BATCH rows a call; nothing in the first hour of uptime; a jump of the wall
+ *             clock forward counts only after it has lasted an hour
  * Teardown    none
  */
 #pragma once

@@ -15,7 +15,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,10 +24,7 @@
 
 #include "base/counters.h"
 #include "base/mem.h"
-
-#define SCHEMA_VERSION  1
-#define BUSY_TIMEOUT_MS 5000
-#define CACHE_KIB       16384 /* of the writer: a large import touches pages all over the tree */
+#include "store/db.h"
 
 /* X(NAME, connection, SQL) */
 /* clang-format off */
@@ -69,23 +65,6 @@ struct spr_store {
 	bool is_memory;
 };
 
-static spr_err
-db_fail(sqlite3 *db, const char *what)
-{
-	int code = db != NULL ? sqlite3_extended_errcode(db) : SQLITE_NOMEM;
-	int system = db != NULL ? sqlite3_system_errno(db) : 0;
-	const char *text = db != NULL ? sqlite3_errmsg(db) : "out of memory";
-
-	spr_count(SPR_C_STORE_ERRORS);
-	if ((code & 0xff) == SQLITE_NOMEM) {
-		return (spr_fail(SPR_E_NOMEM, "%s: %s", what, text));
-	}
-	if (system != 0 && ((code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_IOERR)) {
-		return (spr_fail(SPR_E_STORE, "%s: %s: %s", what, text, strerror(system)));
-	}
-	return (spr_fail(SPR_E_STORE, "%s: %s", what, text));
-}
-
 /* A reset repeats the error of the step before it, which has been looked at: its result says
  * nothing new. */
 static void
@@ -109,7 +88,7 @@ run(spr_store *store, enum statement which, const char *what)
 	spr_err rv = SPR_OK;
 
 	if (sqlite3_step(stmt) != SQLITE_DONE) {
-		rv = db_fail(store->writer, what);
+		rv = spr_db_fail(store->writer, what);
 	}
 	finish(stmt);
 	return (rv);
@@ -117,112 +96,6 @@ run(spr_store *store, enum statement which, const char *what)
 
 /* ------------------------------------------------------------------------------------------------
  * open */
-
-/* One value of a pragma, as text. */
-static spr_err
-pragma(sqlite3 *db, const char *sql, char *out, size_t size)
-{
-	sqlite3_stmt *stmt = NULL;
-	spr_err rv = SPR_OK;
-	int code = 0;
-
-	if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK) {
-		return (db_fail(db, sql));
-	}
-	out[0] = '\0';
-	code = sqlite3_step(stmt);
-	if (code == SQLITE_ROW) {
-		snprintf(out, size, "%s", (const char *)sqlite3_column_text(stmt, 0));
-	} else if (code != SQLITE_DONE) {
-		rv = db_fail(db, sql);
-	}
-	(void)sqlite3_finalize(stmt);
-	return (rv);
-}
-
-static spr_err
-db_open(sqlite3 **out, const char *path, int flags)
-{
-	if (sqlite3_open_v2(path, out, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
-		return (db_fail(*out, "open"));
-	}
-	(void)sqlite3_extended_result_codes(*out, 1);
-	(void)sqlite3_busy_timeout(*out, BUSY_TIMEOUT_MS);
-	return (SPR_OK);
-}
-
-static spr_err
-set_modes(spr_store *store)
-{
-	char mode[16], sql[64];
-	spr_err rv = SPR_OK;
-
-	if (sqlite3_db_readonly(store->writer, "main") == 1) {
-		return (spr_fail(SPR_E_STORE, "it is read-only"));
-	}
-	if ((rv = pragma(store->writer, "PRAGMA journal_mode = WAL", mode, sizeof(mode))) !=
-	    SPR_OK) {
-		return (rv);
-	}
-	if (strcmp(mode, store->is_memory ? "memory" : "wal") != 0) {
-		return (spr_fail(SPR_E_STORE, "its file system cannot do WAL (journal mode is %s)",
-				 mode));
-	}
-	snprintf(sql, sizeof(sql), "PRAGMA cache_size = -%d", CACHE_KIB);
-	if ((rv = pragma(store->writer, sql, mode, sizeof(mode))) != SPR_OK) {
-		return (rv);
-	}
-	return (pragma(store->writer, "PRAGMA synchronous = FULL", mode, sizeof(mode)));
-}
-
-static spr_err
-make_schema(sqlite3 *db)
-{
-	static const char sql[] =
-	    "BEGIN IMMEDIATE;"
-	    "CREATE TABLE subscriptions (pattern TEXT NOT NULL, callback TEXT NOT NULL,"
-	    " expires INTEGER NOT NULL, PRIMARY KEY (pattern, callback)) WITHOUT ROWID;"
-	    "CREATE INDEX subscriptions_by_expires ON subscriptions (expires);"
-	    "PRAGMA user_version = 1;"
-	    "COMMIT;";
-
-	_Static_assert(SCHEMA_VERSION == 1, "the number is in the text too");
-	if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK) {
-		return (db_fail(db, "create tables"));
-	}
-	return (SPR_OK);
-}
-
-/* A file without tables is as good as none: what a crash during the first start leaves behind. */
-static spr_err
-check_schema(spr_store *store, bool must_exist, bool *is_new)
-{
-	char version[24], tables[24];
-	spr_err rv = SPR_OK;
-
-	if ((rv = pragma(store->writer, "PRAGMA user_version", version, sizeof(version))) !=
-		SPR_OK ||
-	    (rv = pragma(store->writer, "SELECT count(*) FROM sqlite_schema", tables,
-			 sizeof(tables))) != SPR_OK) {
-		return (rv);
-	}
-	*is_new = strcmp(version, "0") == 0 && strcmp(tables, "0") == 0;
-	if (*is_new) {
-		return (must_exist ? spr_fail(SPR_E_NOT_FOUND,
-					      "it is empty, and --store-must-exist is set")
-				   : make_schema(store->writer));
-	}
-	if (strcmp(version, "0") == 0) {
-		return (spr_fail(SPR_E_STORE, "it is a database of another program"));
-	}
-	if (strtol(version, NULL, 10) != SCHEMA_VERSION) {
-		return (spr_fail(SPR_E_STORE,
-				 "its schema version is %s, this program knows %d; run the program "
-				 "that wrote it",
-				 version, SCHEMA_VERSION));
-	}
-	return (SPR_OK);
-}
 
 static spr_err
 prepare_all(spr_store *store)
@@ -241,7 +114,7 @@ prepare_all(spr_store *store)
 	for (int i = 0; i < N_STATEMENTS; i++) {
 		if (sqlite3_prepare_v3(db[i], sql[i], -1, SQLITE_PREPARE_PERSISTENT,
 				       &store->statement[i], NULL) != SQLITE_OK) {
-			return (db_fail(db[i], "prepare"));
+			return (spr_db_fail(db[i], "prepare"));
 		}
 	}
 	return (SPR_OK);
@@ -292,7 +165,7 @@ open_file(spr_store *store, const char *path, bool must_exist)
 	if ((rv = take_lock(store, real)) != SPR_OK) {
 		return (rv);
 	}
-	return (db_open(&store->writer, real, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+	return (spr_db_open(&store->writer, real, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
 }
 
 static spr_err
@@ -301,15 +174,16 @@ open_all(spr_store *store, const char *path, bool must_exist, bool *is_new)
 	spr_err rv = SPR_OK;
 
 	rv = store->is_memory
-		 ? db_open(&store->writer, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
+		 ? spr_db_open(&store->writer, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
 		 : open_file(store, path, must_exist);
-	if (rv != SPR_OK || (rv = set_modes(store)) != SPR_OK ||
-	    (rv = check_schema(store, must_exist && !store->is_memory, is_new)) != SPR_OK) {
+	if (rv != SPR_OK ||
+	    (rv = spr_db_make_ready(store->writer, store->is_memory,
+				    must_exist && !store->is_memory, is_new)) != SPR_OK) {
 		return (rv);
 	}
 	if (store->is_memory) {
 		store->reader = store->writer;
-	} else if ((rv = db_open(&store->reader, path, SQLITE_OPEN_READONLY)) != SPR_OK) {
+	} else if ((rv = spr_db_open(&store->reader, path, SQLITE_OPEN_READONLY)) != SPR_OK) {
 		return (rv);
 	}
 	return (prepare_all(store));
@@ -401,7 +275,7 @@ each_row(sqlite3_stmt *stmt, const char *what, uint64_t max, uint64_t *n_broken,
 		}
 	}
 	if (rv == SPR_OK && code != SQLITE_ROW && code != SQLITE_DONE) {
-		rv = db_fail(sqlite3_db_handle(stmt), what);
+		rv = spr_db_fail(sqlite3_db_handle(stmt), what);
 	}
 	finish(stmt);
 	return (rv);

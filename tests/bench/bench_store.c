@@ -1,7 +1,7 @@
 /*
- * bench_store - one store on disk: how long a start takes to read it, and what joining changes in one transaction is
- * worth. Expected shape: loading is linear; durable changes a second grow nearly with the size of the group until the
- * tree's pages, no longer the disk's sync, set the pace.
+ * bench_store - one store on disk: how long a start takes to read it, and what joining changes in
+ * one transaction is worth. Expected shape: loading is linear; changes a second grow with the group
+ * until the tree's pages, no longer the disk's sync, set the pace.
  *
  *	bench_store [rows, default 1000000] [folder, default $TMPDIR or /tmp]
  */

@@ -1,8 +1,9 @@
 /*
- * fuzz_control - control requests as text, through the two agents turned by hand, over a store in memory.
+ * fuzz_control - control requests as text, through the two agents turned by hand, over a store in
+ * memory.
  *
- * Each line of the input is a request. Every one must be answered exactly once, with an object in strict JSON that says
- * ok or names a known code; and what list prints must be taken back by import.
+ * Each line of the input is a request. Every one must be answered exactly once, with an object in
+ * strict JSON that says ok or names a known code; what list prints must be taken back by import.
  */
 #include <cjson/cJSON.h>
 #include <stdint.h>

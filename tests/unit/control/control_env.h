@@ -1,5 +1,6 @@
 /*
- * control_env - what the control tests stand on: a store, empty subscriptions, and two clocks that only move when told.
+ * control_env - what the control tests stand on: a store, empty subscriptions, and two clocks that
+ * only move when told.
  */
 #pragma once
 

@@ -1,331 +1,15 @@
 /*
- * test_store - the store on real files: opening what is there, one owner, changes that last, pages in order, and a disk
- * that is full for a while.
- *
- * What the store must survive but would never write (rows of wrong types, other schemas) is made through a connection
- * of the test's own.
+ * test_store - the store on real files: changes that last through rollbacks, kills and a disk that
+ * is full for a while; pages in order; rows that are broken.
  */
 #include "store/store.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <sqlite3.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <sys/wait.h>
 
 #include "base/counters.h"
-#include "base/mem.h"
-#include "spr_test.h"
-
-typedef struct place {
-	char *dir;
-	char path[256];
-	spr_store *store;
-} place;
-
-static int
-setup(void **state)
-{
-	place *p = calloc(1, sizeof(*p));
-
-	assert_non_null(p);
-	p->dir = spr_test_tmpdir();
-	snprintf(p->path, sizeof(p->path), "%s/s.db", p->dir);
-	*state = p;
-	return (0);
-}
-
-static int
-teardown(void **state)
-{
-	place *p = *state;
-
-	spr_store_close(p->store);
-	spr_test_cleanup(p->dir);
-	free(p);
-	return (0);
-}
-
-static bool
-open_store(place *p)
-{
-	bool was_created = false;
-
-	assert_ok(spr_store_open(&p->store, p->path, false, &was_created));
-	return (was_created);
-}
-
-static void
-close_store(place *p)
-{
-	spr_store_close(p->store);
-	p->store = NULL;
-}
-
-static void
-open_must_fail(place *p, bool must_exist, spr_err err, const char *text)
-{
-	spr_store *untouched = (spr_store *)p, *store = untouched;
-	bool was_created = false;
-
-	assert_fails(spr_store_open(&store, p->path, must_exist, &was_created), err);
-	assert_ptr_equal(store, untouched);
-	if (strstr(spr_error_text(err), text) == NULL) {
-		fail_msg("\"%s\" lacks \"%s\"", spr_error_text(err), text);
-	}
-}
-
-static void
-sql(place *p, const char *text)
-{
-	sqlite3 *db = NULL;
-
-	assert_int_equal(sqlite3_open(p->path, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_close(db), SQLITE_OK);
-}
-
-static spr_store_row
-row_of(const char *pattern, const char *callback, int64_t expires_s)
-{
-	return ((spr_store_row){pattern, strlen(pattern), callback, strlen(callback), expires_s});
-}
-
-static bool
-put(place *p, const char *pattern, const char *callback, int64_t expires_s)
-{
-	spr_store_row row = row_of(pattern, callback, expires_s);
-	bool created = false;
-
-	assert_ok(spr_store_put(p->store, &row, &created));
-	return (created);
-}
-
-static void
-put_now(place *p, const char *pattern, const char *callback, int64_t expires_s)
-{
-	assert_ok(spr_store_begin(p->store));
-	(void)put(p, pattern, callback, expires_s);
-	assert_ok(spr_store_commit(p->store));
-}
-
-/* Rows as text: "pattern callback expires;" each. */
-typedef struct rows {
-	char text[4096];
-	unsigned n;
-	unsigned fail_at; /* 0: never */
-} rows;
-
-static spr_err
-keep_row(void *arg, const spr_store_row *row)
-{
-	rows *r = arg;
-	size_t len = strlen(r->text);
-
-	if (++r->n == r->fail_at) {
-		return (spr_fail(SPR_E_TOO_MANY, "enough"));
-	}
-	assert_int_equal(strlen(row->pattern), row->pattern_len);
-	assert_int_equal(strlen(row->callback), row->callback_len);
-	snprintf(r->text + len, sizeof(r->text) - len, "%s %s %lld;", row->pattern, row->callback,
-		 (long long)row->expires_s);
-	return (SPR_OK);
-}
-
-static void
-expect_load(place *p, const char *text)
-{
-	rows r = {.n = 0};
-
-	assert_ok(spr_store_load(p->store, keep_row, &r));
-	assert_string_equal(r.text, text);
-}
-
-static void
-expect_list(place *p, spr_store_query query, const char *text)
-{
-	rows r = {.n = 0};
-
-	if (query.limit == 0) {
-		query.limit = 100;
-	}
-	assert_ok(spr_store_list(p->store, &query, keep_row, &r));
-	assert_string_equal(r.text, text);
-}
-
-/* ------------------------------------------------------------------------------------------------ opening */
-
-static void
-test_created_once(void **state)
-{
-	place *p = *state;
-
-	assert_true(open_store(p));
-	put_now(p, "UN.A", "http://a", 5);
-	close_store(p);
-	assert_false(open_store(p));
-	expect_load(p, "UN.A http://a 5;");
-}
-
-static void
-test_must_exist(void **state)
-{
-	place *p = *state;
-	char lock[300];
-	bool was_created = true;
-
-	snprintf(lock, sizeof(lock), "%s.lock", p->path);
-	open_must_fail(p, true, SPR_E_NOT_FOUND, "--store-must-exist");
-	assert_int_equal(access(lock, F_OK), -1);
-	assert_int_equal(access(p->path, F_OK), -1);
-
-	/* an empty file is what a crash while creating leaves: as good as none */
-	close(open(p->path, O_CREAT | O_WRONLY, 0600));
-	open_must_fail(p, true, SPR_E_NOT_FOUND, "empty");
-	assert_true(open_store(p));
-	close_store(p);
-	assert_ok(spr_store_open(&p->store, p->path, true, &was_created));
-	assert_false(was_created);
-}
-
-static void
-test_one_owner(void **state)
-{
-	place *p = *state;
-	char lock[300], link[300], pid[32];
-	spr_store *other = NULL;
-	bool was_created = false;
-
-	open_store(p);
-	snprintf(pid, sizeof(pid), "(pid %ld)", (long)getpid());
-	open_must_fail(p, false, SPR_E_LOCKED, pid);
-	open_must_fail(p, false, SPR_E_LOCKED, "stop it or give this one its own --store");
-	snprintf(lock, sizeof(lock), "%s.lock: ", p->path);
-	open_must_fail(p, false, SPR_E_LOCKED, lock);
-
-	/* by another name too */
-	snprintf(link, sizeof(link), "%s/link.db", p->dir);
-	assert_int_equal(symlink(p->path, link), 0);
-	assert_fails(spr_store_open(&other, link, false, &was_created), SPR_E_LOCKED);
-
-	close_store(p);
-	snprintf(lock, sizeof(lock), "%s.lock", p->path);
-	assert_int_equal(access(lock, F_OK), 0);
-	assert_ok(spr_store_open(&p->store, link, false, &was_created));
-}
-
-static void
-test_unreadable(void **state)
-{
-	place *p = *state;
-	FILE *f = fopen(p->path, "w");
-
-	for (int i = 0; i < 1000; i++) {
-		fputs("this is no database\n", f);
-	}
-	fclose(f);
-	open_must_fail(p, false, SPR_E_STORE, "file is not a database");
-	open_must_fail(p, false, SPR_E_STORE, p->path);
-}
-
-static void
-test_foreign_and_newer(void **state)
-{
-	place *p = *state;
-
-	sql(p, "CREATE TABLE other (x)");
-	open_must_fail(p, false, SPR_E_STORE, "another program");
-	sql(p, "PRAGMA user_version = 2");
-	open_must_fail(p, false, SPR_E_STORE, "its schema version is 2, this program knows 1");
-	/* the right number over the wrong tables */
-	sql(p, "PRAGMA user_version = 1");
-	open_must_fail(p, false, SPR_E_STORE, "no such table");
-}
-
-static void
-test_bad_places(void **state)
-{
-	place *p = *state;
-
-	snprintf(p->path, sizeof(p->path), "%s/none/s.db", p->dir);
-	open_must_fail(p, false, SPR_E_IO, "No such file or directory");
-	open_must_fail(p, false, SPR_E_IO, "s.db.lock");
-	snprintf(p->path, sizeof(p->path), "%s/folder", p->dir);
-	assert_int_equal(mkdir(p->path, 0700), 0);
-	open_must_fail(p, false, SPR_E_STORE, "unable to open database file");
-}
-
-static void
-test_read_only(void **state)
-{
-	place *p = *state;
-
-	if (geteuid() == 0) {
-		skip(); /* root may write anything */
-	}
-	open_store(p);
-	close_store(p);
-	assert_int_equal(chmod(p->path, 0400), 0);
-	open_must_fail(p, false, SPR_E_STORE, "read-only");
-}
-
-static void
-test_memory(void **state)
-{
-	place *p = *state;
-
-	snprintf(p->path, sizeof(p->path), ":memory:");
-	assert_true(open_store(p));
-	put_now(p, "UN.A", "http://a", 5);
-	expect_load(p, "UN.A http://a 5;");
-	expect_list(p, (spr_store_query){.limit = 9}, "UN.A http://a 5;");
-	assert_ok(spr_store_begin(p->store));
-	put(p, "UN.B", "http://b", 5);
-	spr_store_rollback(p->store);
-	expect_list(p, (spr_store_query){.limit = 9}, "UN.A http://a 5;");
-	assert_int_equal(access(":memory:.lock", F_OK), -1);
-	close_store(p);
-	assert_true(open_store(p));
-	expect_load(p, "");
-}
-
-static void
-test_out_of_memory(void **state)
-{
-	place *p = *state;
-	spr_store_query query = {.limit = 9, .prefix = "UN"};
-	spr_store *store = NULL;
-	bool was_created = false;
-	rows r = {.n = 0};
-	spr_err rv;
-	unsigned long at = 0;
-
-	do {
-		spr_mem_fail_at(++at);
-		rv = spr_store_open(&store, p->path, false, &was_created);
-		spr_mem_fail_at(0);
-		assert_true(rv == SPR_OK || rv == SPR_E_NOMEM);
-	} while (rv != SPR_OK);
-	assert_true(at > 1);
-	p->store = store;
-	spr_mem_fail_at(1);
-	rv = spr_store_list(p->store, &query, keep_row, &r);
-	spr_mem_fail_at(0);
-	assert_int_equal(rv, SPR_E_NOMEM);
-	assert_ok(spr_store_list(p->store, &query, keep_row, &r));
-}
-
-static void
-test_close_nothing(void **state)
-{
-	(void)state;
-	spr_store_close(NULL);
-}
-
-/* ------------------------------------------------------------------------------------------------ changes */
+#include "store_place.h"
 
 static void
 test_put_and_remove(void **state)
@@ -399,7 +83,76 @@ test_uncommitted_is_gone(void **state)
 	expect_load(p, "UN.A http://a 1;");
 }
 
-/* The disk "fills up" under the WAL: the change fails, and the same one works when there is room again. */
+/* Stores one row after the other and reports each once it is committed. Never returns. */
+static void
+store_for_ever(place *p, int report)
+{
+	spr_store *store = NULL;
+	bool was_created = false;
+
+	if (spr_store_open(&store, p->path, false, &was_created) != SPR_OK) {
+		_exit(1);
+	}
+	for (unsigned i = 0;; i++) {
+		char pattern[32];
+		spr_store_row row = {pattern, 0, "c", 1, 1};
+		bool created = false;
+
+		row.pattern_len = (size_t)snprintf(pattern, sizeof(pattern), "UN.%u", i);
+		if (spr_store_begin(store) != SPR_OK ||
+		    spr_store_put(store, &row, &created) != SPR_OK ||
+		    spr_store_commit(store) != SPR_OK || write(report, "x", 1) != 1) {
+			_exit(1);
+		}
+	}
+}
+
+static spr_err
+count_row(void *arg, const spr_store_row *row)
+{
+	unsigned *n = arg;
+
+	(void)row;
+	(*n)++;
+	return (SPR_OK);
+}
+
+/* Killed at any moment, what was committed is there, and the lock is free. */
+static void
+test_kill(void **state)
+{
+	place *p = *state;
+	uint64_t random = spr_test_seed();
+	unsigned wanted = 1 + (unsigned)spr_test_below(&random, 200), n_reported = 0, n_stored = 0;
+	int report[2], status = 0;
+	pid_t child;
+	char x[64];
+	ssize_t got;
+
+	assert_int_equal(pipe(report), 0);
+	if ((child = fork()) == 0) {
+		close(report[0]);
+		store_for_ever(p, report[1]);
+	}
+	assert_true(child > 0);
+	close(report[1]);
+	while (n_reported < wanted && (got = read(report[0], x, 1)) == 1) {
+		n_reported++;
+	}
+	assert_int_equal(kill(child, SIGKILL), 0);
+	while ((got = read(report[0], x, sizeof(x))) > 0) {
+		n_reported += (unsigned)got;
+	}
+	close(report[0]);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status));
+	assert_false(open_store(p));
+	assert_ok(spr_store_load(p->store, count_row, &n_stored));
+	/* the last one may have been committed without the report */
+	assert_true(n_stored == n_reported || n_stored == n_reported + 1);
+}
+
+/* The disk is full under the WAL: the change fails, and the same one works when there is room. */
 static void
 test_full_disk(void **state)
 {
@@ -444,7 +197,7 @@ test_full_disk(void **state)
 	expect_load(p, "UN.A http://a 1;UN.B http://b 2;");
 }
 
-/* ------------------------------------------------------------------------------------------------ reading */
+/* ----------------------------------------------------------------------------------- reading */
 
 static void
 test_broken_rows(void **state)
@@ -540,7 +293,7 @@ test_list_filters(void **state)
 		    "UN.A http://a 1;UN.A http://b 2;UN.B http://b 3;UN.C http://c 4;");
 }
 
-/* What a list sees is what was committed when it started, and it does not wait for the open transaction. */
+/* A list sees what was committed when it started, and does not wait for the open transaction. */
 static void
 test_list_beside_a_transaction(void **state)
 {
@@ -636,26 +389,15 @@ test_expired(void **state)
 	expect_load(p, "UN.A http://a 30;UN.B http://a 10;UN.C http://a 20;UN.D http://a 29;");
 }
 
-#define each(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    each(test_created_once),
-	    each(test_must_exist),
-	    each(test_one_owner),
-	    each(test_unreadable),
-	    each(test_foreign_and_newer),
-	    each(test_bad_places),
-	    each(test_read_only),
-	    each(test_memory),
-	    each(test_out_of_memory),
-	    each(test_close_nothing),
 	    each(test_put_and_remove),
 	    each(test_rollback),
 	    each(test_begin_twice),
 	    each(test_uncommitted_is_gone),
+	    each(test_kill),
 	    each(test_full_disk),
 	    each(test_broken_rows),
 	    each(test_callback_ends_it),
