@@ -1,7 +1,6 @@
 /*
  * test_stack - many writers: the mailbox loses nothing and keeps each writer's order; the free list never gives one
- * entry to two threads (E2). What happens between the two loads and the swap inside ck's pop cannot be widened from out
- * here: that it is the pop with a generation is checked by the compiler, not by this race.
+ * entry to two threads (E2).
  */
 #include <pthread.h>
 #include <sched.h>

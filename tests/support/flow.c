@@ -4,17 +4,63 @@
  */
 #include "flow.h"
 
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <poll.h>
 #include <unistd.h>
 
 #include "spreader/wire.h"
 
 #define MAX_ARGUMENTS 64
 #define POLL_MS       5
+
+/* Written by the test before the thread starts; the thread's until it is joined. */
+struct flow_pusher {
+	pthread_t thread;
+	spr_sp sp;
+	const char *prefix;
+	const char *body;
+	unsigned n;
+	unsigned n_pushed;
+};
+
+static void *
+run_pusher(void *arg)
+{
+	struct flow_pusher *pusher = arg;
+	char *text;
+	int len;
+
+	for (; pusher->n_pushed < pusher->n; pusher->n_pushed++) {
+		len = asprintf(&text, "{\"id\":\"%s%u\",\"body\":%s}", pusher->prefix,
+			       pusher->n_pushed, pusher->body);
+		if (len < 0 || spr_sp_send(&pusher->sp, NULL, 0, text, (size_t)len,
+					   spr_test_deadline_ms()) != SPR_SP_OK) {
+			free(text);
+			break;
+		}
+		free(text);
+	}
+	return (NULL);
+}
+
+/* How many it pushed. */
+static unsigned
+end_pusher(flow *f)
+{
+	struct flow_pusher *pusher = f->pusher;
+	unsigned n_pushed;
+
+	f->pusher = NULL;
+	pthread_join(pusher->thread, NULL);
+	n_pushed = pusher->n_pushed;
+	spr_sp_close(&pusher->sp);
+	free(pusher);
+	return (n_pushed);
+}
 
 int
 flow_setup(void **state)
@@ -30,6 +76,7 @@ flow_setup(void **state)
 	f->answers = spr_inbox_new();
 	f->heard = spr_inbox_new();
 	f->producer = f->controller = SPR_SP_CLOSED;
+	f->upstream_port = -1;
 	*state = f;
 	return (0);
 }
@@ -53,8 +100,12 @@ flow_teardown(void **state)
 	flow *f = *state;
 
 	spr_proc_end_all();
+	if (f->pusher != NULL) /* the daemon is gone, so its send fails */
+		(void)end_pusher(f);
 	forget_daemon(f);
 	spr_upstream_stop(f->upstream);
+	if (f->upstream_port >= 0)
+		close(f->upstream_port);
 	spr_inbox_free(f->jobs);
 	spr_inbox_free(f->answers);
 	spr_inbox_free(f->heard);
@@ -91,17 +142,16 @@ print_evidence(flow *f)
 void
 start_upstream(flow *f)
 {
-	f->upstream = spr_upstream_start("tcp://127.0.0.1:0", f->answers, f->heard);
+	if (f->upstream_port < 0)
+		f->upstream_port = spr_sp_reserve(f->upstream_url);
+	f->upstream = spr_upstream_start(f->upstream_url, f->answers, f->heard);
 }
 
 void
-restart_upstream(flow *f)
+stop_upstream(flow *f)
 {
-	char url[64];
-
-	snprintf(url, sizeof(url), "%s", spr_upstream_url(f->upstream));
 	spr_upstream_stop(f->upstream);
-	f->upstream = spr_upstream_start(url, f->answers, f->heard);
+	f->upstream = NULL;
 }
 
 static spr_proc *
@@ -122,9 +172,9 @@ launch(flow *f, const char *const flags[])
 	unlink(ready);
 	for (size_t i = 0; i < sizeof(common) / sizeof(common[0]); i++)
 		argv[n++] = common[i];
-	if (f->upstream != NULL) {
+	if (f->upstream_url[0] != '\0') {
 		argv[n++] = "--ack-dial";
-		argv[n++] = spr_upstream_url(f->upstream);
+		argv[n++] = f->upstream_url;
 	}
 	for (size_t i = 0; flags != NULL && flags[i] != NULL; i++) {
 		assert_true(n < MAX_ARGUMENTS - 1);
@@ -252,6 +302,20 @@ ask_ok(flow *f, const char *request)
 	return (reply);
 }
 
+void
+expect_refused(flow *f, const char *request, const char *code)
+{
+	cJSON *reply = ask(f, request);
+	const cJSON *error = cJSON_GetObjectItemCaseSensitive(reply, "error");
+	const cJSON *got = cJSON_GetObjectItemCaseSensitive(error, "code");
+
+	if (!cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(reply, "ok")) || !cJSON_IsString(got) ||
+	    !cJSON_IsString(cJSON_GetObjectItemCaseSensitive(error, "detail")))
+		fail_with(f, "%.200s is not refused, or without code and detail", request);
+	assert_string_equal(got->valuestring, code);
+	cJSON_Delete(reply);
+}
+
 static void
 change(flow *f, const char *op, const char *pattern, const char *callback)
 {
@@ -359,6 +423,27 @@ push_envelope(flow *f, const char *id, const char *body)
 }
 
 void
+push_many_start(flow *f, const char *prefix, unsigned n, const char *body)
+{
+	struct flow_pusher *pusher = calloc(1, sizeof(*pusher));
+
+	assert_non_null(pusher);
+	*pusher = (struct flow_pusher){.prefix = prefix, .body = body, .n = n};
+	if (!spr_sp_dial(&pusher->sp, f->intake, SPR_SP_PUSH))
+		fail_with(f, "cannot connect to the intake");
+	assert_int_equal(pthread_create(&pusher->thread, NULL, run_pusher, pusher), 0);
+	f->pusher = pusher;
+}
+
+void
+push_many_join(flow *f)
+{
+	unsigned n = f->pusher->n;
+
+	assert_int_equal(end_pusher(f), n);
+}
+
+void
 expect_job(flow *f, const char *callback, const char *payload)
 {
 	char *text;
@@ -413,6 +498,17 @@ expect_ack(flow *f, const char *id)
 
 	snprintf(answer, sizeof(answer), "ack %s", id);
 	expect_answer(f, answer);
+}
+
+void
+expect_many_acks(flow *f, const char *prefix, unsigned n)
+{
+	char id[64];
+
+	for (unsigned i = 0; i < n; i++) {
+		snprintf(id, sizeof(id), "%s%u", prefix, i);
+		expect_ack(f, id);
+	}
 }
 
 void

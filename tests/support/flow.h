@@ -39,12 +39,16 @@
 #define FLAGS(...)          ((const char *const[]){__VA_ARGS__, NULL})
 #define flow_test(function) cmocka_unit_test_setup_teardown(function, flow_setup, flow_teardown)
 
+struct flow_pusher;
+
 typedef struct flow {
 	char dir[64]; /* made by setup, removed by teardown */
 	spr_inbox *jobs;
 	spr_inbox *answers;
 	spr_inbox *heard; /* answer requests as they came */
 	spr_upstream *upstream;
+	char upstream_url[64]; /* "" : none, bare notifications */
+	int upstream_port;     /* keeps the port while it is down; -1 */
 	spr_worker *workers[FLOW_WORKERS];
 	unsigned n_workers;
 	/* of the daemon that was started last */
@@ -54,15 +58,16 @@ typedef struct flow {
 	const char *intake, *outbox, *control;
 	spr_sp producer;
 	spr_sp controller;
+	struct flow_pusher *pusher;
 } flow;
 
 int flow_setup(void **state);
 int flow_teardown(void **state);
 
-/* Before start_daemon(): it will dial this upstream, and take envelopes. */
+/* Before start_daemon(), so that it dials this upstream and takes envelopes; later, to start it again at its address. */
 void start_upstream(flow *f);
-/* Closes it and starts it again at the same address. */
-void restart_upstream(flow *f);
+/* Closes it; the daemon goes on dialling its address. */
+void stop_upstream(flow *f);
 
 /* Starts it with tcp sockets on free ports, the store in f->dir, and these flags (FLAGS("--a", "b")
  * or NULL); waits until it is ready. */
@@ -84,6 +89,8 @@ spr_worker *start_limited_worker(flow *f, size_t limit);
 cJSON *ask(flow *f, const char *request);
 /* A control request that must be answered ok. */
 cJSON *ask_ok(flow *f, const char *request);
+/* One that must be refused with this code. */
+void expect_refused(flow *f, const char *request, const char *code);
 void subscribe(flow *f, const char *pattern, const char *callback);
 void unsubscribe(flow *f, const char *pattern, const char *callback);
 /* n subscriptions to one pattern: http://callback/0, http://callback/1, ... */
@@ -97,6 +104,11 @@ void expect_stat(flow *f, const char *name, double n);
 void push_bytes(flow *f, const void *data, size_t len);
 void push_text(flow *f, const char *text);
 void push_envelope(flow *f, const char *id, const char *body);
+/* n of them in one go, ids <prefix>0 ..., from a thread of its own and a connection of its own, so that back-pressure
+ * does not block the test. */
+void push_many_start(flow *f, const char *prefix, unsigned n, const char *body);
+/* Waits until all are pushed. */
+void push_many_join(flow *f);
 
 /* The job {"s":"<callback>","payload":<payload>}, byte for byte. */
 void expect_job(flow *f, const char *callback, const char *payload);
@@ -104,6 +116,8 @@ void expect_job(flow *f, const char *callback, const char *payload);
  * may be in the inbox. */
 void expect_many_jobs(flow *f, unsigned n, const char *payload);
 void expect_ack(flow *f, const char *id);
+/* Those of push_many_start(). */
+void expect_many_acks(flow *f, const char *prefix, unsigned n);
 /* With the reason's own "retry". */
 void expect_nack(flow *f, const char *id, const char *reason);
 

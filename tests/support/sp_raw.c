@@ -135,8 +135,9 @@ spr_sp_adopt(spr_sp *sp, int fd, spr_sp_protocol mine)
 	return (begin(sp, fd, false, mine));
 }
 
-int
-spr_sp_listen(const char *url, char *bound)
+/* Bound with SO_REUSEADDR: the kernel lets one listen where others of that kind are only bound. */
+static int
+bind_url(const char *url, char *bound)
 {
 	struct sockaddr_in address;
 	socklen_t len = sizeof(address);
@@ -147,12 +148,30 @@ spr_sp_listen(const char *url, char *bound)
 		return (-1);
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 || listen(fd, 64) != 0 ||
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
 	    getsockname(fd, (struct sockaddr *)&address, &len) != 0) {
 		close(fd);
 		return (-1);
 	}
 	sprintf(bound, "tcp://127.0.0.1:%u", ntohs(address.sin_port));
+	return (fd);
+}
+
+int
+spr_sp_reserve(char *bound)
+{
+	return (bind_url("tcp://127.0.0.1:0", bound));
+}
+
+int
+spr_sp_listen(const char *url, char *bound)
+{
+	int fd = bind_url(url, bound);
+
+	if (fd >= 0 && listen(fd, 64) != 0) {
+		close(fd);
+		return (-1);
+	}
 	return (fd);
 }
 

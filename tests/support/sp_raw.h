@@ -36,6 +36,9 @@ typedef enum spr_sp_result { SPR_SP_OK, SPR_SP_TIMEOUT, SPR_SP_GONE } spr_sp_res
 /* Connects and shakes hands; false when there is nobody, or the peer speaks something else. url:
  * tcp://a.b.c.d:p, ipc://path */
 bool spr_sp_dial(spr_sp *sp, const char *url, spr_sp_protocol mine);
+/* A descriptor that keeps a free port: bound, not listening, so that dialling it is refused; spr_sp_listen() can have it.
+ * bound (at least 64 bytes) gets the URL. -1 if it cannot. */
+int spr_sp_reserve(char *bound);
 /* A listening descriptor, -1 if it cannot; bound (at least 64 bytes) gets the URL with the real
  * port. tcp:// only. */
 int spr_sp_listen(const char *url, char *bound);

@@ -1,0 +1,247 @@
+/*
+ * third_party - programs that are not ours speak to the daemon: nngcat, nanocat, and a client in Python on plain sockets;
+ * over tcp and over ipc.
+ */
+#include "flow.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "spr_test.h"
+
+#define BODY     "{\"predicate\":\"UN.A\",\"n\":1}"
+#define ENVELOPE "{\"id\":\"1\",\"body\":" BODY "}"
+#define JOB      "{\"s\":\"http://a\",\"payload\":" BODY "}"
+#define SP_PY    SPR_TEST_SOURCE_DIR "/tests/support/sp.py"
+
+static bool
+has_printed(spr_proc *proc, const char *text)
+{
+	char *out = spr_proc_out(proc);
+	bool has = out != NULL && strstr(out, text) != NULL;
+
+	free(out);
+	return (has);
+}
+
+static void
+expect_printed(spr_proc *proc, const char *text)
+{
+	if (wait_until(has_printed(proc, text), (unsigned)spr_test_deadline_ms()))
+		return;
+	fail_msg("it has printed '%s', not '%s'", spr_proc_out(proc), text);
+}
+
+/* Runs a program to its end. */
+static void
+run(flow *f, const char *name, const char *const argv[])
+{
+	assert_int_equal(
+	    spr_proc_wait(spr_proc_start(f->dir, name, argv, NULL), spr_test_deadline_ms()), 0);
+}
+
+static void
+test_nngcat(void **state)
+{
+	flow *f = *state;
+	spr_proc *worker;
+
+	start_daemon(f, NULL);
+	subscribe(f, "UN", "http://a");
+	worker = spr_proc_start(f->dir, "worker",
+				FLAGS("nngcat", "--pull", "--dial", f->outbox, "--raw"), NULL);
+	run(f, "producer", FLAGS("nngcat", "--push", "--dial", f->intake, "--data", BODY));
+	expect_printed(worker, JOB);
+	finish(f);
+}
+
+/* nanocat closes as soon as it has sent, and libnanomsg does not linger: it is kept until its message is there. */
+static void
+test_nanocat(void **state)
+{
+	flow *f = *state;
+	spr_proc *worker, *producer;
+
+	start_daemon(f, NULL);
+	subscribe(f, "UN", "http://a");
+	worker = spr_proc_start(f->dir, "worker",
+				FLAGS("nanocat", "--pull", "--connect", f->outbox, "--raw"), NULL);
+	producer = spr_proc_start(f->dir, "producer",
+				  FLAGS("nanocat", "--push", "--connect", f->intake, "--data", BODY,
+					"--interval", "3600"),
+				  NULL);
+	expect_printed(worker, JOB);
+	spr_proc_signal(producer, SIGTERM);
+	finish(f);
+}
+
+static void
+test_python(void **state)
+{
+	flow *f = *state;
+	spr_proc *worker, *upstream;
+	char url[64] = "";
+	char *out;
+
+	upstream = spr_proc_start(f->dir, "upstream", FLAGS("python3", SP_PY, "acks", "2"), NULL);
+	assert_true(wait_until(has_printed(upstream, "\n"), (unsigned)spr_test_deadline_ms()));
+	out = spr_proc_out(upstream);
+	assert_int_equal(sscanf(out, "%63s", url), 1);
+	free(out);
+	start_daemon(f, FLAGS("--ack-dial", url));
+	subscribe(f, "UN", "http://a");
+	worker =
+	    spr_proc_start(f->dir, "worker", FLAGS("python3", SP_PY, "pull", f->outbox, "1"), NULL);
+	run(f, "producer",
+	    FLAGS("sh", "-c", "printf '%s\\n' \"$3\" \"$4\" | python3 \"$1\" push \"$2\"", "sh",
+		  SP_PY, f->intake, ENVELOPE, "{\"id\":\"2\",\"body\":{}}"));
+	assert_int_equal(spr_proc_wait(worker, spr_test_deadline_ms()), 0);
+	expect_printed(worker, JOB "\n");
+	assert_int_equal(spr_proc_wait(upstream, spr_test_deadline_ms()), 0);
+	expect_printed(upstream, "\"1\"");
+	expect_printed(upstream, "\"reason\":\"no_predicate\"");
+	finish(f);
+}
+
+/* The daemon listens for its upstream, which is nngcat's REP. */
+static void
+test_nngcat_takes_answers(void **state)
+{
+	flow *f = *state;
+	spr_proc *upstream;
+
+	start_daemon(f, FLAGS("--ack-listen", "tcp://127.0.0.1:0"));
+	start_worker(f);
+	subscribe(f, "UN", "http://a");
+	upstream = spr_proc_start(f->dir, "upstream",
+				  FLAGS("nngcat", "--rep", "--dial", listening(f, "ack", 0),
+					"--raw", "--data", "{\"ok\":true}"),
+				  NULL);
+	push_text(f, ENVELOPE);
+	expect_job(f, "http://a", BODY);
+	expect_printed(upstream, "\"ack\":[\"1\"]");
+	expect_stat(f, "spreader_answers_accepted_total", 1);
+	finish(f);
+}
+
+static void
+test_nngcat_controls(void **state)
+{
+	flow *f = *state;
+	spr_proc *asker;
+
+	start_daemon(f, NULL);
+	start_worker(f);
+	asker = spr_proc_start(
+	    f->dir, "asker",
+	    FLAGS("nngcat", "--req", "--dial", f->control, "--raw", "--data",
+		  "{\"op\":\"subscribe\",\"pattern\":\"UN.*\",\"callback\":\"http://a\"}"),
+	    NULL);
+	expect_printed(asker, "\"ok\":true");
+	spr_proc_signal(asker, SIGTERM);
+	push_text(f, BODY);
+	expect_job(f, "http://a", BODY);
+	finish(f);
+}
+
+static void
+test_ipc(void **state)
+{
+	flow *f = *state;
+	char intake[96], outbox[96], control[96];
+	spr_sp producer, controller;
+	spr_worker *worker;
+	char *reply;
+	static const char request[] =
+	    "{\"op\":\"subscribe\",\"pattern\":\"UN\",\"callback\":\"http://a\"}";
+
+	snprintf(intake, sizeof(intake), "ipc://%s/intake", f->dir);
+	snprintf(outbox, sizeof(outbox), "ipc://%s/outbox", f->dir);
+	snprintf(control, sizeof(control), "ipc://%s/control", f->dir);
+	start_upstream(f);
+	start_daemon(f, FLAGS("--intake-listen", intake, "--outbox-listen", outbox,
+			      "--control-listen", control));
+	assert_string_equal(listening(f, "intake", 1), intake);
+	assert_true(spr_sp_dial(&controller, control, SPR_SP_REQ));
+	reply = spr_sp_ask(&controller, request, strlen(request), spr_test_deadline_ms());
+	assert_non_null(strstr(reply, "\"ok\":true"));
+	free(reply);
+	spr_sp_close(&controller);
+	worker = spr_worker_start(outbox, f->jobs, SIZE_MAX);
+	assert_non_null(worker);
+	f->workers[f->n_workers++] = worker;
+	assert_true(spr_sp_dial(&producer, intake, SPR_SP_PUSH));
+	assert_int_equal(
+	    spr_sp_send(&producer, NULL, 0, ENVELOPE, strlen(ENVELOPE), spr_test_deadline_ms()),
+	    SPR_SP_OK);
+	expect_job(f, "http://a", BODY);
+	expect_ack(f, "1");
+	push_text(f, "{\"id\":\"2\",\"body\":" BODY "}"); /* tcp beside it, into the same outbox */
+	expect_job(f, "http://a", BODY);
+	expect_ack(f, "2");
+	spr_sp_close(&producer);
+	finish(f);
+}
+
+/* Both cats dial ipc paths. */
+static void
+test_ipc_cats(void **state)
+{
+	flow *f = *state;
+	char intake[96], outbox[96];
+	spr_proc *worker, *producer;
+
+	snprintf(intake, sizeof(intake), "ipc://%s/intake", f->dir);
+	snprintf(outbox, sizeof(outbox), "ipc://%s/outbox", f->dir);
+	start_daemon(f, FLAGS("--intake-listen", intake, "--outbox-listen", outbox));
+	subscribe(f, "UN", "http://a");
+	worker = spr_proc_start(f->dir, "worker",
+				FLAGS("nngcat", "--pull", "--dial", outbox, "--raw"), NULL);
+	producer = spr_proc_start(
+	    f->dir, "producer",
+	    FLAGS("nanocat", "--push", "--connect", intake, "--data", BODY, "--interval", "3600"),
+	    NULL);
+	expect_printed(worker, JOB);
+	spr_proc_signal(producer, SIGTERM);
+	finish(f);
+}
+
+/* The daemon dials: workers and producers listen. */
+static void
+test_daemon_dials(void **state)
+{
+	flow *f = *state;
+	char intake[64], outbox[64];
+	int intake_port = spr_sp_reserve(intake);
+	int outbox_port = spr_sp_reserve(outbox);
+	spr_proc *worker;
+
+	start_daemon(f, FLAGS("--intake-dial", intake, "--outbox-dial", outbox));
+	subscribe(f, "UN", "http://a");
+	worker = spr_proc_start(f->dir, "worker",
+				FLAGS("nngcat", "--pull", "--listen", outbox, "--raw"), NULL);
+	(void)spr_proc_start(
+	    f->dir, "producer",
+	    FLAGS("nanocat", "--push", "--bind", intake, "--data", BODY, "--interval", "3600"),
+	    NULL);
+	expect_printed(worker, JOB);
+	finish(f);
+	close(intake_port);
+	close(outbox_port);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    flow_test(test_nngcat),          flow_test(test_nanocat),
+	    flow_test(test_python),          flow_test(test_nngcat_takes_answers),
+	    flow_test(test_nngcat_controls), flow_test(test_ipc),
+	    flow_test(test_ipc_cats),        flow_test(test_daemon_dials),
+	};
+
+	return (cmocka_run_group_tests(tests, NULL, NULL));
+}
