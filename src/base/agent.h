@@ -24,25 +24,25 @@ typedef struct spr_agent spr_agent;
 struct spr_agent {
 	/* constant after start */
 	const char *name; /* thread name */
-	spr_role    role;
+	spr_role role;
 	spr_err (*on_start)(void *state); /* [the thread] may be NULL */
-	unsigned (*do_work)(void *state); /* [the thread] bounded; returns units of work done, 0 = idle */
-	void (*on_stop)(void *state);     /* [the thread] may be NULL */
-	void    *state;
+	unsigned (*do_work)(void *state); /* [the thread] bounded; units of work done, 0 = idle */
+	void (*on_stop)(void *state); /* [the thread] may be NULL; not after a failed on_start */
+	void *state;
 	uint64_t spin_ns; /* how long an idle thread spins before it parks */
 
 	/* written by the agent's thread inside do_work */
 	uint64_t wake_at_ns; /* monotonic; 0: sleep until woken. Reset to 0 before each do_work */
 
 	/* shared */
-	spr_ec           ec;
-	atomic_bool      stopping;
+	spr_ec ec;
+	atomic_bool stopping;
 	_Atomic uint64_t last_turn_ns; /* when do_work last returned */
 	_Atomic uint64_t longest_turn_ns;
-	atomic_bool      is_parked;
-	pthread_t        thread;
-	bool             has_thread;
-	spr_err          start_result;
+	atomic_bool is_parked;
+	pthread_t thread;
+	bool has_thread;
+	spr_err start_result;
 };
 
 /* [any] Fills the shared part; the caller has set the constants. */

@@ -29,12 +29,13 @@ spr_role spr_role_get(void);
 const char *spr_role_name(spr_role role);
 
 #if defined(SPR_CHECKED)
-#define SPR_ASSERT(condition)                                                                       \
-	do {                                                                                        \
-		if (!(condition)) {                                                                 \
-			fprintf(stderr, "%s:%d: assertion failed: %s\n", __FILE__, __LINE__, #condition); \
-			abort();                                                                    \
-		}                                                                                   \
+#define SPR_ASSERT(condition)                                                                \
+	do {                                                                                 \
+		if (!(condition)) {                                                          \
+			fprintf(stderr, "%s:%d: assertion failed: %s\n", __FILE__, __LINE__, \
+				#condition);                                                 \
+			abort();                                                             \
+		}                                                                            \
 	} while (0)
 #define SPR_ASSERT_ROLE(roles) \
 	SPR_ASSERT(spr_role_get() == SPR_ROLE_NONE || (spr_role_get() & (unsigned)(roles)) != 0)

@@ -109,8 +109,8 @@ spr_epoch_leave(spr_epoch_record *record)
 {
 	SPR_ASSERT(record->record.active != 0);
 	SPR_YIELD();
-	SPR_TSAN_RELEASE(
-	    record->epoch); /* E4 release: pairs with the acquire in wait_for_readers */
+	/* E4 release: pairs with the acquire in wait_for_readers */
+	SPR_TSAN_RELEASE(record->epoch);
 	ck_epoch_end(&record->record, NULL);
 }
 

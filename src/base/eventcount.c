@@ -78,8 +78,8 @@ void
 spr_ec_wake(spr_ec *ec)
 {
 	SPR_YIELD();
-	SPR_TSAN_RELEASE(
-	    ec); /* E3 release: pairs with the acquire in spr_ec_wait and spr_ec_value */
+	/* E3 release: pairs with the acquire in spr_ec_wait and spr_ec_value */
+	SPR_TSAN_RELEASE(ec);
 	ck_ec32_inc(&ec->count, &mode);
 }
 
@@ -97,6 +97,17 @@ spin(const spr_ec *ec, uint32_t value, uint64_t until_ns)
 	return (false);
 }
 
+/* ck also returns when the last wake clears the waiter flag late, after its own increment was seen: that is no change. */
+static bool
+sleep_until_change(spr_ec *ec, uint32_t value, struct timespec *deadline)
+{
+	do {
+		if (ck_ec32_wait_pred(&ec->count, &mode, value, NULL, deadline, deadline) != 0)
+			return (false);
+	} while (ck_ec32_value(&ec->count) == value);
+	return (true);
+}
+
 static bool
 wait_for_change(spr_ec *ec, uint32_t value, uint64_t deadline_ns, uint64_t spin_ns)
 {
@@ -111,10 +122,10 @@ wait_for_change(spr_ec *ec, uint32_t value, uint64_t deadline_ns, uint64_t spin_
 			return (true);
 	}
 	if (deadline_ns == 0)
-		return (ck_ec32_wait_pred(&ec->count, &mode, value, NULL, NULL, NULL) == 0);
+		return (sleep_until_change(ec, value, NULL));
 	deadline.tv_sec = (time_t)(deadline_ns / SPR_NS_PER_S);
 	deadline.tv_nsec = (long)(deadline_ns % SPR_NS_PER_S);
-	return (ck_ec32_wait_pred(&ec->count, &mode, value, NULL, &deadline, &deadline) == 0);
+	return (sleep_until_change(ec, value, &deadline));
 }
 
 _Bool

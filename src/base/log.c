@@ -281,67 +281,79 @@ take_integer(va_list *args, const char *length, bool is_signed)
 	return (is_signed ? (uintmax_t)va_arg(*args, long) : va_arg(*args, unsigned long));
 }
 
-/* Formats the argument of one conversion and adds it to the value. Returns the byte after the
- * conversion. */
-static const char *
-take_argument(field *f, const char *p, va_list *args)
-{
-	char length[3] = "";
-	char text[64];
-	size_t n;
-	int precision = -1;
+/* One conversion of the format: of %.3lu precision 3, length "l", kind 'u'; without precision -1. */
+typedef struct conversion {
+	int precision;
+	char length[3];
+	char kind;
+} conversion;
 
+/* Reads the conversion at p, behind the percent sign. Returns the byte after it. */
+static const char *
+read_conversion(conversion *c, const char *p, va_list *args)
+{
+	size_t n;
+
+	c->precision = -1;
 	p += strspn(p, "-+ #0123456789"); /* padding is for columns; there are none */
 	if (p[0] == '.' && p[1] == '*') {
-		precision = va_arg(*args, int);
+		c->precision = va_arg(*args, int);
 		p += 2;
 	} else if (p[0] == '.') {
-		for (p++, precision = 0; *p >= '0' && *p <= '9'; p++)
-			precision = precision * 10 + (*p - '0');
+		for (p++, c->precision = 0; *p >= '0' && *p <= '9'; p++)
+			c->precision = c->precision * 10 + (*p - '0');
 	}
 	n = strspn(p, "hlzjt");
-	memcpy(length, p, n < 2 ? n : 2);
-	p += n;
-	if (*p == 's') {
-		const char *s = va_arg(*args, const char *);
+	SPR_ASSERT(n <= 2);
+	snprintf(c->length, sizeof(c->length), "%.*s", (int)n, p);
+	c->kind = p[n];
+	return (p + n + (p[n] != '\0'));
+}
 
+/* Formats the conversion's argument and adds it to the value. */
+static void
+take_argument(field *f, const conversion *c, va_list *args)
+{
+	char text[64] = "";
+	const char *s;
+
+	switch (c->kind) {
+	case 's':
+		s = va_arg(*args, const char *);
 		s = s == NULL ? "(null)" : s;
-		add_to_value(f, s, precision < 0 ? strlen(s) : strnlen(s, (size_t)precision));
-		return (p + 1);
-	}
-	switch (*p) {
+		add_to_value(f, s, c->precision < 0 ? strlen(s) : strnlen(s, (size_t)c->precision));
+		return;
 	case 'd':
 	case 'i':
-		snprintf(text, sizeof(text), "%jd", (intmax_t)take_integer(args, length, true));
+		snprintf(text, sizeof(text), "%jd", (intmax_t)take_integer(args, c->length, true));
 		break;
 	case 'u':
-		snprintf(text, sizeof(text), "%ju", take_integer(args, length, false));
+		snprintf(text, sizeof(text), "%ju", take_integer(args, c->length, false));
 		break;
 	case 'x':
-		snprintf(text, sizeof(text), "%jx", take_integer(args, length, false));
+		snprintf(text, sizeof(text), "%jx", take_integer(args, c->length, false));
 		break;
 	case 'c':
 		snprintf(text, sizeof(text), "%c", va_arg(*args, int));
 		break;
 	case 'f':
 	case 'g':
-		snprintf(text, sizeof(text), "%.*g", precision < 0 ? 6 : precision,
-			 va_arg(*args, double));
+		snprintf(text, sizeof(text), c->kind == 'f' ? "%.*f" : "%.*g",
+			 c->precision < 0 ? 6 : c->precision, va_arg(*args, double));
 		break;
 	case 'p':
 		snprintf(text, sizeof(text), "%p", va_arg(*args, void *));
 		break;
 	default:
 		SPR_ASSERT(!"a conversion that the log does not know");
-		return (p + strlen(p));
 	}
 	add_to_value(f, text, strlen(text));
-	return (p + 1);
 }
 
 static void
 put_fields(line *l, const char *format, va_list *args)
 {
+	conversion c;
 	field f;
 
 	f.key_len = f.value_len = 0;
@@ -354,7 +366,8 @@ put_fields(line *l, const char *format, va_list *args)
 			p += 2;
 		} else {
 			SPR_ASSERT(f.in_value); /* a key is never an argument */
-			p = take_argument(&f, p + 1, args);
+			p = read_conversion(&c, p + 1, args);
+			take_argument(&f, &c, args);
 		}
 	}
 	end_field(l, &f);

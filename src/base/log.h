@@ -28,12 +28,14 @@ void spr_log_set_level(spr_log_level level);
 /* [any] */
 bool spr_log_is_on(spr_log_level level);
 /* [any] Use the macros. id is a string literal such as "INTAKE-BADMSG"; format gives "key=value key=value"; a value with
- * a blank is put between double quotes by the caller. */
-void spr_log_write(spr_log_level level, const char *id, const char *format, ...) __attribute__((format(printf, 3, 4)));
+ * a blank of its own is put between double quotes by the caller, an argument may hold anything. Conversions known:
+ * d i u x s c f g p, with hh h l ll z j t and a precision; an argument stands in a value, never in a key. */
+void spr_log_write(spr_log_level level, const char *id, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
-#define SPR_LOG_AT(level, ...)                            \
-	do {                                              \
-		if (spr_log_is_on(level))                 \
+#define SPR_LOG_AT(level, ...)                             \
+	do {                                               \
+		if (spr_log_is_on(level))                  \
 			spr_log_write(level, __VA_ARGS__); \
 	} while (0)
 #define spr_error(...) SPR_LOG_AT(SPR_LOG_ERROR, __VA_ARGS__)

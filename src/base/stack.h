@@ -24,7 +24,8 @@ typedef struct spr_stack {
 	struct ck_stack head __attribute__((aligned(64)));
 } spr_stack;
 
-#define SPR_STACK_CONTAINER(entry, type, member) ((type *)(void *)((char *)(entry)-offsetof(type, member)))
+#define SPR_STACK_CONTAINER(entry, type, member) \
+	((type *)(void *)((char *)(entry)-offsetof(type, member)))
 
 /* [any] */
 void spr_stack_init(spr_stack *stack);

@@ -3,13 +3,15 @@
  *
  * The request is built into one buffer that keeps its size; ids are written as JSON strings from
  * their decoded bytes, so they come back to upstream equal whatever escapes it had used.
+ *
+ * A reply is read without memory: an accepted one must never look refused because memory was short,
+ * or because it holds something that a more forgetful parser gives up on.
  */
 #include "path/answer_text.h"
 
 #include <string.h>
 
-#include <cjson/cJSON.h>
-
+#include "path/json_value.h"
 #include "path/scan.h"
 
 typedef struct reason_info {
@@ -133,27 +135,37 @@ spr_text_fini(spr_text *text)
 	*text = (spr_text){0};
 }
 
+/* Is the name between the quotes "ok", however it is written? */
+static bool
+is_ok_name(spr_range name)
+{
+	uint8_t text[2];
+	bool ignored;
+
+	return (spr_scan_decode(name, text, sizeof(text), &ignored) == 2 &&
+		memcmp(text, "ok", 2) == 0);
+}
+
 bool
 spr_answer_is_accepted(const uint8_t *reply, size_t len)
 {
+	const uint8_t *end = reply + len, *p = spr_json_space(reply, end), *at;
 	spr_document document;
-	size_t used;
-	cJSON *root;
-	bool accepted;
+	bool accepted = true, escaped, is_ok;
 
-	/* our strict scanner first: cJSON forgives what is no JSON */
-	used = spr_scan_document(reply, len, SPR_FORMAT_BARE, &document);
-	if (used == 0 || document.reason == SPREADER_REASON_NOT_JSON ||
-	    spr_scan_document(reply + used, len - used, SPR_FORMAT_BARE, &document) != 0)
+	/* one document, nothing behind it; from here on the text is known to be well formed */
+	if (p == end || *p != '{' ||
+	    spr_scan_document(reply, len, SPR_FORMAT_BARE, &document) != len ||
+	    document.reason == SPREADER_REASON_NOT_JSON)
 		return (false);
-	if ((root = cJSON_ParseWithLength((const char *)reply, len)) == NULL)
-		return (false);
-	accepted = cJSON_IsObject(root);
-	for (const cJSON *member = accepted ? root->child : NULL; member != NULL;
-	     member = member->next) {
-		if (strcmp(member->string, "ok") == 0)
-			accepted = !cJSON_IsFalse(member); /* the last duplicate counts */
+	for (p = spr_json_space(p + 1, end); *p != '}'; p = spr_json_space(p, end)) {
+		at = *p == ',' ? spr_json_space(p + 1, end) : p;
+		p = spr_json_string(at + 1, end, &escaped);
+		is_ok = is_ok_name((spr_range){at + 1, (size_t)(p - at) - 2});
+		at = spr_json_colon(p, end);
+		p = spr_json_value(at, end, 1);
+		if (is_ok)
+			accepted = *at != 'f'; /* the last duplicate counts */
 	}
-	cJSON_Delete(root);
 	return (accepted);
 }

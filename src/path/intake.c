@@ -17,7 +17,7 @@
 #include "base/ring.h"
 #include "base/sync.h"
 
-#define SPILL_DEPTH 16
+#define SPILL_DEPTH 16 /* half a ring when that is less: a full ring must always spill */
 
 /* PARKED_HOLDING: a message found no ring with room. PARKED_EMPTY: the byte budget is used. */
 enum { RUNNING, PARKED_HOLDING, PARKED_EMPTY };
@@ -43,6 +43,7 @@ struct spr_intake {
 	receiver *receivers;
 	sweep *sweeps;  /* one a dispatcher, its own */
 	size_t reserve; /* of the budget, for receives that are armed */
+	unsigned spill_depth;
 
 	/* written by receivers and dispatchers */
 	_Alignas(SPR_CACHELINE) _Atomic size_t bytes;
@@ -66,7 +67,7 @@ deliver(spr_intake *intake, receiver *self, spr_buf *buf)
 	unsigned best = self->preferred;
 	unsigned best_size = spr_ring_size(self->rings[best]);
 
-	if (best_size >= SPILL_DEPTH) {
+	if (best_size >= intake->spill_depth) {
 		for (unsigned d = 0; d < intake->config.n_dispatchers; d++) {
 			unsigned size = spr_ring_size(self->rings[d]);
 
@@ -180,8 +181,8 @@ on_room(spr_intake *intake)
 		return;
 	for (unsigned i = 0; i < intake->config.receivers; i++) {
 		receiver *self = &intake->receivers[i];
-		/* relaxed: the swap decides */
-		unsigned state = atomic_load_explicit(&self->state, memory_order_relaxed);
+		/* E13: as n_parked; whoever is RUNNING here will look again after its mark */
+		unsigned state = atomic_load_explicit(&self->state, memory_order_seq_cst);
 
 		if (!has_room(intake, self, state) || !unpark(intake, self, state))
 			continue;
@@ -272,6 +273,8 @@ spr_intake_new(spr_intake **out, const spr_intake_config *config)
 		return (SPR_E_NOMEM);
 	intake->config = *config;
 	intake->reserve = config->receivers * config->max_message;
+	intake->spill_depth =
+	    config->ring_slots / 2 < SPILL_DEPTH ? config->ring_slots / 2 : SPILL_DEPTH;
 	if ((rv = open_rings(intake)) != SPR_OK ||
 	    (rv = config->transport->pull_open(&intake->pull, &pull)) != SPR_OK) {
 		spr_intake_free(intake);

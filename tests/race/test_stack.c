@@ -1,6 +1,7 @@
 /*
  * test_stack - many writers: the mailbox loses nothing and keeps each writer's order; the free list never gives one
- * entry to two threads (E2).
+ * entry to two threads (E2). What happens between the two loads and the swap inside ck's pop cannot be widened from out
+ * here: that it is the pop with a generation is checked by the compiler, not by this race.
  */
 #include <pthread.h>
 #include <sched.h>

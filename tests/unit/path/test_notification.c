@@ -1,0 +1,114 @@
+/*
+ * test_notification - the pool of records, the pending count, and the first reason that wins.
+ */
+#include "spr_test.h"
+
+#include "fake_waiters.h"
+#include "path/notification.h"
+
+#define CAPACITY 3
+
+static void
+test_each_record_once(void **state)
+{
+	spr_fake_waiters fake;
+	spr_notifications pool;
+	spr_notification *taken[CAPACITY];
+
+	(void)state;
+	spr_fake_waiters_init(&fake, 1);
+	assert_ok(spr_notifications_init(&pool, CAPACITY, &fake.waiters));
+	assert_int_equal(spr_notifications_in_flight(&pool), 0);
+	for (unsigned i = 0; i < CAPACITY; i++) {
+		assert_non_null(taken[i] = spr_notification_take(&pool));
+		assert_int_equal(spr_notifications_in_flight(&pool), i + 1);
+		for (unsigned k = 0; k < i; k++)
+			assert_ptr_not_equal(taken[i], taken[k]);
+	}
+	assert_null(spr_notification_take(&pool));
+	assert_int_equal(spr_notifications_in_flight(&pool), CAPACITY);
+	/* the record given back last is the warm one */
+	spr_notification_give_back(&pool, taken[0]);
+	spr_notification_give_back(&pool, taken[1]);
+	assert_int_equal(spr_notifications_in_flight(&pool), CAPACITY - 2);
+	assert_ptr_equal(spr_notification_take(&pool), taken[1]);
+	assert_ptr_equal(spr_notification_take(&pool), taken[0]);
+	assert_null(spr_notification_take(&pool));
+	spr_notifications_fini(&pool);
+	assert_null(pool.slab);
+	spr_notifications_fini(&pool);
+}
+
+static void
+test_a_record_back_wakes_who_waits_for_one(void **state)
+{
+	spr_fake_waiters fake;
+	spr_notifications pool;
+	spr_notification *only;
+
+	(void)state;
+	spr_fake_waiters_init(&fake, 2);
+	assert_ok(spr_notifications_init(&pool, 1, &fake.waiters));
+	assert_non_null(only = spr_notification_take(&pool));
+	spr_waiter_want(&fake.waiter[0], SPR_WANT_SLOT);
+	spr_waiter_want(&fake.waiter[1], SPR_WANT_INFLIGHT);
+	spr_notification_give_back(&pool, only);
+	assert_int_equal(spr_fake_wakes(&fake, 0), 0);
+	assert_int_equal(spr_fake_wakes(&fake, 1), 1);
+	spr_notifications_fini(&pool);
+}
+
+static void
+test_release_tells_the_last_one(void **state)
+{
+	spr_notification notification = {0};
+
+	(void)state;
+	atomic_init(&notification.pending, 6);
+	assert_false(spr_notification_release(&notification, 1));
+	assert_false(spr_notification_release(&notification, 3));
+	assert_false(spr_notification_release(&notification, 1));
+	assert_true(spr_notification_release(&notification, 1));
+	atomic_init(&notification.pending, 4);
+	assert_true(spr_notification_release(&notification, 4));
+}
+
+static void
+test_the_first_reason_wins(void **state)
+{
+	spr_notification notification = {0};
+
+	(void)state;
+	assert_int_equal(spr_notification_failure(&notification), SPREADER_REASON_NONE);
+	spr_notification_fail(&notification, SPREADER_REASON_PUSH_FAILED);
+	spr_notification_fail(&notification, SPREADER_REASON_OVERLOAD);
+	assert_int_equal(spr_notification_failure(&notification), SPREADER_REASON_PUSH_FAILED);
+}
+
+static void
+test_no_memory(void **state)
+{
+	spr_fake_waiters fake;
+	spr_notifications pool;
+
+	(void)state;
+	spr_fake_waiters_init(&fake, 1);
+	spr_mem_fail_at(1);
+	assert_fails(spr_notifications_init(&pool, CAPACITY, &fake.waiters), SPR_E_NOMEM);
+	assert_int_equal(spr_mem_count(), 1); /* the slab is all it needs */
+	spr_mem_fail_at(0);
+	spr_notifications_fini(&pool);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_each_record_once),
+	    cmocka_unit_test(test_a_record_back_wakes_who_waits_for_one),
+	    cmocka_unit_test(test_release_tells_the_last_one),
+	    cmocka_unit_test(test_the_first_reason_wins),
+	    cmocka_unit_test(test_no_memory),
+	};
+	return (cmocka_run_group_tests(tests, NULL, NULL));
+}
