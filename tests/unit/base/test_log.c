@@ -339,6 +339,7 @@ log_often(void *arg)
 static void
 test_threads_do_not_mix_lines_nor_lose_counts(void **state)
 {
+	static const char wanted[] = " info RATE-MANY role=none text=\"some words\" i=";
 	uint64_t before = spr_counter_sum(SPR_C_LOG_SUPPRESSED);
 	pthread_t threads[N_LOGGERS];
 	const char *text;
@@ -355,8 +356,7 @@ test_threads_do_not_mix_lines_nor_lose_counts(void **state)
 	assert_int_equal(n_lines + spr_counter_sum(SPR_C_LOG_SUPPRESSED) - before,
 			 N_LOGGERS * N_EVENTS);
 	for (; *text != '\0'; text = strchr(text, '\n') + 1)
-		assert_memory_equal(text + 24,
-				    " info RATE-MANY role=none text=\"some words\" i=", 47);
+		assert_memory_equal(text + 24, wanted, sizeof(wanted) - 1);
 }
 
 static void
