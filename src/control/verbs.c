@@ -44,7 +44,6 @@ spr_control_code(spr_err err)
 		return ("shutting_down");
 	case SPR_E_NOT_JSON:
 	case SPR_E_INVALID:
-	case SPR_E_TOO_LARGE:
 		return ("bad_request");
 	default:
 		return ("store"); /* out of memory too: nothing of the request is wrong, sending it

@@ -222,16 +222,20 @@ test_table(void **state)
 	}
 }
 
+#define IMPORT_TWO                         \
+	"{'op':'import','subscriptions':[" \
+	"{'pattern':'UN.B','callback':'http://b'},{'pattern':'UN.C','callback':'http://c'}]}"
+
 static const char *const each_kind[] = {
     SUBSCRIBE "}",
-    "{'op':'import','subscriptions':[{'pattern':'UN.B','callback':"
-    "'http://b'},{'pattern':'UN.C','callback':'http://c'}]}",
+    IMPORT_TWO,
     "{'op':'list','limit':1,'prefix':'UN','after':'[\\'A\\',\\'b\\']'}",
     "{'op':'lookup','predicate':'UN.B.C'}",
     "{'op':'stats'}",
     "{'op':'version'}",
     "{'op':'health'}",
-    "{'op':'unsubscribe','pattern':'UN.A','callback':'http://a'}"};
+    "{'op':'unsubscribe','pattern':'UN.A','callback':'http://a'}",
+};
 
 /* Each of our allocations fails in turn: an error reply of code store, and then it works. */
 static void
