@@ -56,19 +56,44 @@ ctl_add_number(cJSON *object, const char *name, double number)
 
 /* --- connection ---------------------------------------------------------------------------------- */
 
-/* Outlives a dial that was given up on. */
+/* One dial a process; outlives one that was given up on. */
 static struct dialling {
-	nng_dialer dialer;
+	nng_dialer dialer;    /* constant after start */
+	pthread_mutex_t lock; /* guards is_done and result */
+	pthread_cond_t done;
+	bool is_done;
 	int result;
-} dialling;
+} dialling = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void *
 dial(void *arg)
 {
 	struct dialling *d = arg;
+	int result = nng_dialer_start(d->dialer, 0);
 
-	d->result = nng_dialer_start(d->dialer, 0);
+	pthread_mutex_lock(&d->lock);
+	d->result = result;
+	d->is_done = true;
+	pthread_cond_signal(&d->done);
+	pthread_mutex_unlock(&d->lock);
 	return (NULL);
+}
+
+/* Starts it on a thread that nobody waits for the end of. */
+static int
+start_dial(void)
+{
+	pthread_condattr_t attributes;
+	pthread_t thread;
+	int rv = 0;
+
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&dialling.done, &attributes);
+	pthread_condattr_destroy(&attributes);
+	if ((rv = pthread_create(&thread, NULL, dial, &dialling)) == 0)
+		pthread_detach(thread);
+	return (rv);
 }
 
 static int
@@ -89,14 +114,14 @@ unreachable(const ctl *c, const char *why)
 			 c->options.url, why));
 }
 
-/* Waits for the dial at most the timeout. */
+/* Dials, and waits for it at most the timeout. */
 static int
-wait_for_dial(const ctl *c)
+dial_in_time(const ctl *c)
 {
 	struct timespec until;
 	uint64_t ns = 0;
-	pthread_t thread;
-	int rv = pthread_create(&thread, NULL, dial, &dialling);
+	int result = 0;
+	int rv = start_dial();
 
 	if (rv != 0)
 		return (unreachable(c, strerror(rv)));
@@ -104,12 +129,14 @@ wait_for_dial(const ctl *c)
 	ns = (uint64_t)until.tv_nsec + c->options.timeout_ns;
 	until.tv_sec += (time_t)(ns / SPR_NS_PER_S);
 	until.tv_nsec = (long)(ns % SPR_NS_PER_S);
-	rv = pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until);
-	if (rv == ETIMEDOUT)
+	pthread_mutex_lock(&dialling.lock);
+	while (!dialling.is_done && rv != ETIMEDOUT)
+		rv = pthread_cond_timedwait(&dialling.done, &dialling.lock, &until);
+	result = dialling.is_done ? dialling.result : NNG_ETIMEDOUT;
+	pthread_mutex_unlock(&dialling.lock);
+	if (result == NNG_ETIMEDOUT)
 		return (no_answer(c));
-	if (dialling.result != 0)
-		return (unreachable(c, nng_strerror(dialling.result)));
-	return (CTL_OK);
+	return (result == 0 ? CTL_OK : unreachable(c, nng_strerror(result)));
 }
 
 static int
@@ -132,7 +159,7 @@ connect_once(ctl *c)
 		return (ctl_fail(CTL_USAGE, "--url: %s is not an address such as %s: %s",
 				 c->options.url, SPREADER_CONTROL_URL, nng_strerror(rv)));
 	c->is_open = true;
-	return (wait_for_dial(c));
+	return (dial_in_time(c));
 }
 
 /* Sends what is in text, and receives into c->reply. */

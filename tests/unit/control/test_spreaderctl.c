@@ -93,11 +93,15 @@ start_server(run *r, const char *const replies[])
 static void
 finish(run *r, const char *const argv[], const char *url)
 {
-	char variable[128];
-	const char *const env[] = {variable, NULL};
+	char variable[128], tsan[1024];
+	const char *const env[] = {variable, tsan, NULL};
+	const char *options = getenv("TSAN_OPTIONS");
 	spr_proc *proc = NULL;
 
 	snprintf(variable, sizeof(variable), "SPREADER_CONTROL_URL=%s", url);
+	/* by default a program under ThreadSanitizer sleeps a second when it ends */
+	snprintf(tsan, sizeof(tsan), "TSAN_OPTIONS=%s:atexit_sleep_ms=0",
+		 options != NULL ? options : "");
 	proc = spr_proc_start(r->dir, "ctl", argv, env);
 	assert_non_null(proc);
 	r->code = spr_proc_wait(proc, spr_test_deadline_ms());
