@@ -103,11 +103,11 @@ spr_block_next(const spr_block *block)
 	return (atomic_load_explicit(&block->older, memory_order_acquire));
 }
 
-/* [any, inside epoch] For prefetching: may be NULL or change. */
+/* [control] The callback; NULL when the entry is free. */
 static inline struct spr_callback *
 spr_entry_peek(const spr_entry *entry)
 {
-	/* relaxed: only its address is used */
+	/* relaxed: the writer reads its own store */
 	return (spr_word_pointer(atomic_load_explicit(&entry->user, memory_order_relaxed)));
 }
 

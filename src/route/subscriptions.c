@@ -161,19 +161,9 @@ spr_subscriptions_unsubscribe(spr_subscriptions *s, const spr_predicate *pattern
 	return (SPR_OK);
 }
 
-/* The callbacks are cold when there are many; all of a block are asked for before the first is
- * held. */
-static void
-prefetch_callbacks(const spr_block *block)
-{
-	for (unsigned i = 0; i < block->capacity; i++)
-		__builtin_prefetch(spr_entry_peek(&block->entry[i]), 1);
-}
-
 static spr_err
 gather_block(const spr_block *block, walk *w, size_t limit, spr_matches *m)
 {
-	prefetch_callbacks(block);
 	for (unsigned i = 0; i < block->capacity; i++) {
 		int64_t expires_s = 0;
 		spr_callback *callback = spr_entry_read(&block->entry[i], &expires_s);
@@ -301,35 +291,51 @@ spr_subscriptions_resolve(spr_subscriptions *s, spr_epoch_record *record,
 	return (rv);
 }
 
-/* [inside epoch] told is not held; it needs none before leave. */
+/* Is it told, or was it by a layer before? What is in told is not held: it needs that only after leave. */
+static spr_err
+judge(spr_callback *callback, spr_matches *told, spr_verdict *verdict)
+{
+	spr_err rv = spr_matches_reserve(told, told->n + 1);
+
+	if (rv == SPR_OK)
+		rv = spr_matches_seen_add(told, callback, told->n);
+	if (rv == SPR_E_NOMEM)
+		return (rv);
+	*verdict = rv == SPR_E_EXISTS ? SPR_VERDICT_DUPLICATE : SPR_VERDICT_TOLD;
+	if (*verdict == SPR_VERDICT_TOLD)
+		told->callback[told->n++] = callback;
+	return (SPR_OK);
+}
+
+static spr_err
+explain_block(const spr_block *block, unsigned n_segments, int64_t now_s,
+	      const spr_explain *explain, spr_matches *told)
+{
+	for (unsigned i = 0; i < block->capacity; i++) {
+		int64_t expires_s = 0;
+		spr_callback *callback = spr_entry_read(&block->entry[i], &expires_s);
+		spr_verdict verdict = SPR_VERDICT_EXPIRED;
+
+		if (callback == NULL)
+			continue;
+		if (expires_s >= now_s && judge(callback, told, &verdict) != SPR_OK)
+			return (SPR_E_NOMEM);
+		explain->on_subscriber(explain->arg, n_segments, spr_callback_text(callback),
+				       expires_s, verdict);
+	}
+	return (SPR_OK);
+}
+
 static spr_err
 explain_layer(const spr_trie_node *node, int64_t now_s, const spr_explain *explain,
 	      spr_matches *told)
 {
-	for (const spr_block *b = spr_set_first(&node->set); b != NULL; b = spr_block_next(b)) {
-		for (unsigned i = 0; i < b->capacity; i++) {
-			int64_t expires_s = 0;
-			spr_callback *callback = spr_entry_read(&b->entry[i], &expires_s);
-			spr_verdict verdict = SPR_VERDICT_EXPIRED;
-			spr_err rv = SPR_OK;
+	spr_err rv = SPR_OK;
 
-			if (callback == NULL)
-				continue;
-			if (expires_s >= now_s) {
-				rv = spr_matches_reserve(told, told->n + 1);
-				if (rv == SPR_OK)
-					rv = spr_matches_seen_add(told, callback, told->n);
-				if (rv == SPR_E_NOMEM)
-					return (rv);
-				verdict = rv == SPR_OK ? SPR_VERDICT_TOLD : SPR_VERDICT_DUPLICATE;
-				if (rv == SPR_OK)
-					told->callback[told->n++] = callback;
-			}
-			explain->on_subscriber(explain->arg, node->n_segments,
-					       spr_callback_text(callback), expires_s, verdict);
-		}
-	}
-	return (SPR_OK);
+	for (const spr_block *b = spr_set_first(&node->set); b != NULL && rv == SPR_OK;
+	     b = spr_block_next(b))
+		rv = explain_block(b, node->n_segments, now_s, explain, told);
+	return (rv);
 }
 
 /*

@@ -2,7 +2,7 @@
  * table - a hash table of pointers that readers probe while one writer changes it.
  *
  * Writer      one control thread: insert, remove, fini
- * Reader      any thread inside an epoch section: find, prefetch (the writer needs no section)
+ * Reader      any thread inside an epoch section: find (the writer needs no section)
  * Ownership   items stay the caller's: it retires an item after remove, never before
  * Ordering    E8: what was written to an item before insert is visible to the find that returns it
  * Progress    find wait-free: it looks at each slot of one array at most once; a change is
@@ -64,39 +64,6 @@ void spr_table_remove(spr_table *table, const void *item);
 /* [control] Calls each for every item; it may free the item if the table is not used any more but
  * for fini. */
 void spr_table_each(const spr_table *table, void (*each)(void *arg, void *item), void *arg);
-
-/* [any, inside epoch] Asks for the slot of a hash. */
-static inline void
-spr_table_prefetch(const spr_table *table, uint64_t hash)
-{
-	/* E8 acquire: pairs with the release that published the array in table.c */
-	uint64_t word = atomic_load_explicit(&table->shard[hash >> 56], memory_order_acquire);
-	const spr_table_array *array = spr_word_pointer(word);
-
-	if (array != NULL)
-		__builtin_prefetch(&array->slot[hash & ((UINT64_C(1) << spr_word_top(word)) - 1)]);
-}
-
-/* [any, inside epoch] Asks for the item that find will most likely look at first. */
-static inline void
-spr_table_prefetch_item(const spr_table *table, uint64_t hash)
-{
-	/* E8 acquire: pairs with the release that published the array in table.c */
-	uint64_t word = atomic_load_explicit(&table->shard[hash >> 56], memory_order_acquire);
-	const spr_table_array *array = spr_word_pointer(word);
-	uint64_t mask = (UINT64_C(1) << spr_word_top(word)) - 1, found = 0;
-
-	for (uint64_t n = 0; array != NULL && n <= mask; n++) {
-		/* relaxed: only the address is used */
-		found = atomic_load_explicit(&array->slot[(hash + n) & mask], memory_order_relaxed);
-		if (found == 0 || spr_word_top(found) == spr_table_piece(hash))
-			break;
-	}
-	if (found == 0)
-		return;
-	__builtin_prefetch(spr_word_pointer(found));
-	__builtin_prefetch((const char *)spr_word_pointer(found) + SPR_CACHELINE);
-}
 
 /*
  * [any, inside epoch] The item with this hash that is_it(item, key) says yes to, or NULL. It is

@@ -96,8 +96,6 @@ static void
 test_an_empty_table_finds_nothing(void **state)
 {
 	(void)state;
-	spr_table_prefetch(&table, 5);
-	spr_table_prefetch_item(&table, 5);
 	assert_false(is_found(5, 0));
 	check(1);
 }
@@ -111,7 +109,6 @@ test_equal_hashes_are_told_apart(void **state)
 		insert(i);
 	}
 	check(100);
-	spr_table_prefetch_item(&table, UINT64_MAX);
 	for (unsigned i = 0; i < 100; i += 2)
 		take_out(i);
 	check(100);
