@@ -194,9 +194,10 @@ spr_set_add(spr_set *set, spr_space *space, struct spr_callback *callback, int64
 	if (set->index.item != NULL)
 		spr_index_put(&set->index, callback, (spr_place){block, slot});
 	/*
-	 * E8 release: a reader that met the callback in the entry it had before, and meets it again
-	 * in this one, loaded the old value before its walk (the new one would have shown it that
-	 * entry free) and loads the new one after.
+	 * A reader that met the callback in the entry it had before, and meets it again in this one,
+	 * loaded the old number before its walk (after the new one it would have seen that entry
+	 * free) and loads the new one after.
+	 * E8 release: pairs with the acquire in spr_set_additions()
 	 */
 	atomic_store_explicit(&set->additions, spr_set_additions(set) + 1, memory_order_release);
 	entry_set(&block->entry[slot], callback, expires_s);

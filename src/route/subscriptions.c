@@ -363,15 +363,21 @@ spr_subscriptions_explain(spr_subscriptions *s, spr_epoch_record *record,
 	return (rv);
 }
 
+static uint64_t
+figure(const _Atomic uint64_t *counter)
+{
+	/* relaxed: a statistic, nothing is decided on it */
+	return (atomic_load_explicit(counter, memory_order_relaxed));
+}
+
 void
 spr_subscriptions_get_stats(const spr_subscriptions *s, spr_subscriptions_stats *out)
 {
-	/* relaxed: figures for people */
 	*out = (spr_subscriptions_stats){
-	    .subscriptions = atomic_load_explicit(&s->n, memory_order_relaxed),
-	    .callbacks = atomic_load_explicit(&s->callbacks.n, memory_order_relaxed),
-	    .nodes = atomic_load_explicit(&s->n_nodes, memory_order_relaxed),
-	    .bytes = atomic_load_explicit(&s->space.bytes, memory_order_relaxed),
+	    .subscriptions = figure(&s->n),
+	    .callbacks = figure(&s->callbacks.n),
+	    .nodes = figure(&s->n_nodes),
+	    .bytes = figure(&s->space.bytes),
 	    .retired_bytes = spr_epoch_retired_bytes(s->space.epoch),
 	};
 }

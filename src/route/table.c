@@ -49,10 +49,10 @@ array_destroy(spr_epoch_entry *entry)
 	spr_space_destroy(entry); /* its first member */
 }
 
-/* The writer reads its own stores: relaxed. */
 static spr_table_array *
 array_of(const spr_table *table, uint64_t hash)
 {
+	/* relaxed: the writer reads its own stores */
 	return (spr_word_pointer(
 	    atomic_load_explicit(&table->shard[hash >> 56], memory_order_relaxed)));
 }

@@ -148,8 +148,9 @@ typedef struct lookup_bench {
 	uint64_t n_changes;
 } lookup_bench;
 
+/* Adds the subscription, or removes it when it is there. */
 static void
-trie_add(lookup_bench *b, int pattern, int callback)
+toggle(lookup_bench *b, int pattern, int callback)
 {
 	spr_predicate p;
 	spr_trie_node *node;
@@ -190,8 +191,8 @@ churn(void *arg)
 			int pattern = (int)random_below(N_PATTERNS);
 			int callback = (int)random_below(N_CALLBACKS);
 
-			trie_add(b, pattern, callback);
-			trie_add(b, pattern, callback);
+			toggle(b, pattern, callback);
+			toggle(b, pattern, callback);
 			spr_epoch_collect(b->epoch);
 		}
 		usleep(1000);
@@ -220,19 +221,25 @@ release(void *arg, spr_callback *callback)
 }
 
 static void
+fill(lookup_bench *b)
+{
+	must(spr_epoch_new(&b->epoch));
+	must(spr_epoch_register(b->epoch, &b->record));
+	b->space.epoch = b->epoch;
+	spr_trie_init(&b->trie, &b->space, 1);
+	spr_callbacks_init(&b->callbacks, &b->space, 2);
+	for (int i = 0; i < N_PATTERNS * N_EACH; i++)
+		toggle(b, i % N_PATTERNS, callback_of(i));
+}
+
+static void
 bench_lookup(void)
 {
 	static lookup_bench b;
 	pthread_t writer;
 	double quiet[2];
 
-	must(spr_epoch_new(&b.epoch));
-	must(spr_epoch_register(b.epoch, &b.record));
-	b.space.epoch = b.epoch;
-	spr_trie_init(&b.trie, &b.space, 1);
-	spr_callbacks_init(&b.callbacks, &b.space, 2);
-	for (int i = 0; i < N_PATTERNS * N_EACH; i++)
-		trie_add(&b, i % N_PATTERNS, callback_of(i));
+	fill(&b);
 	for (int hot = 1; hot >= 0; hot--) {
 		b.is_hot = hot != 0;
 		quiet[hot] = measure(hot ? "lookup hot" : "lookup uniform", lookup, &b);
