@@ -8,11 +8,13 @@
  */
 #include "base/agent.h"
 
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/sync.h"
 
 /* What spr_agent_start and the new thread tell each other; on the starter's stack. */
 struct handshake {
@@ -21,12 +23,44 @@ struct handshake {
 	char error[1024]; /* the trail of a failed on_start: trails are thread-local */
 };
 
+/*
+ * The turn. FREE -> TAKEN by whoever finds it free; WANTED is a mark for its holder. Both steps are read-modify-write, so
+ * an offer is ordered against the give-back: either the holder sees the mark, or the offerer finds the turn free (E15).
+ */
+enum { TURN_FREE = 0, TURN_TAKEN = 1, TURN_WANTED = 2 };
+
+static bool
+take_turn(spr_agent *agent)
+{
+	for (;;) {
+		/* E15 acquire: the last turn; release: the offer, for the holder */
+		if ((atomic_fetch_or_explicit(&agent->turn, TURN_TAKEN, memory_order_acq_rel) &
+		     TURN_TAKEN) == 0)
+			return (true);
+		SPR_YIELD();
+		if ((atomic_fetch_or_explicit(&agent->turn, TURN_WANTED, memory_order_acq_rel) &
+		     TURN_TAKEN) != 0)
+			return (false); /* E15: its holder will see the mark */
+	}
+}
+
+/* True: somebody wanted it meanwhile. */
+static bool
+give_turn_back(spr_agent *agent)
+{
+	SPR_YIELD();
+	/* E15 release: this turn; acquire: what was offered during it */
+	return ((atomic_exchange_explicit(&agent->turn, TURN_FREE, memory_order_acq_rel) &
+		 TURN_WANTED) != 0);
+}
+
 void
 spr_agent_init(spr_agent *agent)
 {
 	SPR_ASSERT(agent->name != NULL && strlen(agent->name) <= 15);
 	SPR_ASSERT(agent->do_work != NULL);
 	spr_ec_init(&agent->ec);
+	atomic_init(&agent->turn, TURN_TAKEN); /* by nobody, until the thread runs */
 	atomic_init(&agent->stopping, false);
 	atomic_init(&agent->last_turn_ns, 0);
 	atomic_init(&agent->longest_turn_ns, 0);
@@ -34,6 +68,22 @@ spr_agent_init(spr_agent *agent)
 	agent->wake_at_ns = 0;
 	agent->has_thread = false;
 	agent->start_result = SPR_OK;
+}
+
+/* The agent's own turn; units of work done, or something to look at again. *deadline_ns: when to look at the latest. */
+static unsigned
+own_turn(spr_agent *agent, uint64_t *deadline_ns)
+{
+	bool is_lent = agent->do_guest_work != NULL;
+	unsigned n;
+
+	*deadline_ns = 0;
+	if (is_lent && !take_turn(agent))
+		return (0); /* a guest has it, and will wake us if it leaves anything */
+	agent->wake_at_ns = 0;
+	n = agent->do_work(agent->state);
+	*deadline_ns = agent->wake_at_ns;
+	return (is_lent && give_turn_back(agent) ? n + 1 : n);
 }
 
 /* relaxed throughout: the watchdog's view, no data goes with it; single writer, so load and store
@@ -57,11 +107,10 @@ run(spr_agent *agent)
 	for (;;) {
 		uint32_t value = spr_ec_value(&agent->ec); /* before the flag and the work: E3 */
 		bool was_asked = spr_agent_is_stopping(agent);
-		uint64_t ended_ns;
+		uint64_t ended_ns, deadline_ns;
 		unsigned n;
 
-		agent->wake_at_ns = 0;
-		n = agent->do_work(agent->state);
+		n = own_turn(agent, &deadline_ns);
 		ended_ns = spr_clock_now_ns();
 		note_turn(agent, began_ns, ended_ns);
 		began_ns = ended_ns;
@@ -71,7 +120,7 @@ run(spr_agent *agent)
 			return;
 		/* relaxed: the watchdog's view */
 		atomic_store_explicit(&agent->is_parked, true, memory_order_relaxed);
-		spr_ec_wait(&agent->ec, value, agent->wake_at_ns, agent->spin_ns);
+		spr_ec_wait(&agent->ec, value, deadline_ns, agent->spin_ns);
 		began_ns = spr_clock_now_ns();
 		atomic_store_explicit(&agent->last_turn_ns, began_ns,
 				      memory_order_relaxed); /* relaxed: as above */
@@ -95,8 +144,11 @@ thread_main(void *arg)
 		sem_post(&start->is_up);
 		return (NULL);
 	}
-	sem_post(&start->is_up); /* the handshake is gone from here on */
+	sem_post(&start->is_up);     /* the handshake is gone from here on */
+	(void)give_turn_back(agent); /* lent from now on */
 	run(agent);
+	while (!take_turn(agent)) /* not lent any more; the last guest is about to leave */
+		sched_yield();
 	if (agent->on_stop != NULL)
 		agent->on_stop(agent->state);
 	return (NULL);
@@ -145,6 +197,25 @@ void
 spr_agent_wake(spr_agent *agent)
 {
 	spr_ec_wake(&agent->ec);
+}
+
+void
+spr_agent_offer(spr_agent *agent)
+{
+	bool is_more;
+
+	if (agent->do_guest_work == NULL) {
+		spr_agent_wake(agent);
+		return;
+	}
+	if (!take_turn(agent))
+		return;
+	agent->wake_at_ns = 0;
+	is_more = agent->do_guest_work(agent->state);
+	is_more |= agent->wake_at_ns != 0; /* a deadline is the thread's to keep */
+	is_more |= give_turn_back(agent);
+	if (is_more)
+		spr_agent_wake(agent);
 }
 
 void

@@ -19,6 +19,10 @@
 
 #define TURN_DOCUMENTS 32
 
+/* A guest's turn is small: the thread has sockets to serve. */
+#define GUEST_DOCUMENTS 8
+#define GUEST_JOBS      64
+
 typedef struct spr_dispatcher {
 	/* constant after start */
 	const spr_dispatch_config *config;
@@ -31,6 +35,7 @@ typedef struct spr_dispatcher {
 
 	/* written by the dispatcher */
 	_Alignas(SPR_CACHELINE) spr_document_env documents;
+	unsigned slice;   /* jobs a slice of this turn */
 	spr_buf *message; /* being read */
 	size_t at;        /* bytes of it that are read */
 	spr_fanout *free;
@@ -113,7 +118,7 @@ fail_rest(spr_dispatcher *self, spr_fanout *fanout, spreader_reason reason)
 static void
 post_slice(spr_dispatcher *self, spr_fanout *fanout)
 {
-	switch (spr_fanout_post(fanout, &self->env, self->lane, SPR_SLICE_JOBS)) {
+	switch (spr_fanout_post(fanout, &self->env, self->lane, self->slice)) {
 	case SPR_SLICE_DONE:
 		recycle(self, fanout);
 		break;
@@ -174,7 +179,6 @@ post_open(spr_dispatcher *self)
 	if (self->open_head == NULL)
 		return (0);
 	post_slice(self, pop_open(self));
-	check_outbox_timeout(self);
 	return (self->is_blocked ? 0 : 1);
 }
 
@@ -241,12 +245,12 @@ read_document(spr_dispatcher *self, spr_notification *notification)
 }
 
 static unsigned
-read_documents(spr_dispatcher *self)
+read_documents(spr_dispatcher *self, unsigned max)
 {
 	unsigned n = 0;
 	spr_notification *notification;
 
-	while (n < TURN_DOCUMENTS && !self->is_blocked && self->free != NULL && has_message(self)) {
+	while (n < max && !self->is_blocked && self->free != NULL && has_message(self)) {
 		if ((notification = take_notification(self)) == NULL)
 			break;
 		if (read_document(self, notification))
@@ -260,21 +264,40 @@ read_documents(spr_dispatcher *self)
 	return (n);
 }
 
+/* One turn. Documents read. */
+static unsigned
+turn(spr_dispatcher *self, unsigned documents, unsigned jobs)
+{
+	unsigned posted, read;
+
+	spr_waiter_clear(self->waiter);
+	self->slice = jobs;
+	self->documents.now_s = spr_clock_wall_s();
+	/* relaxed: only the store of false below tells anything */
+	atomic_store_explicit(&self->is_busy, true, memory_order_relaxed);
+	posted = post_open(self);
+	read = read_documents(self, documents);
+	check_outbox_timeout(self);
+	/* release: who reads false (the drain) sees all that was done before */
+	if (self->message == NULL && self->open_head == NULL)
+		atomic_store_explicit(&self->is_busy, false, memory_order_release);
+	return (posted + read);
+}
+
 static unsigned
 do_work(void *state)
 {
-	spr_dispatcher *self = state;
-	unsigned n;
+	return (turn(state, TURN_DOCUMENTS, SPR_SLICE_JOBS));
+}
 
-	spr_waiter_clear(self->waiter);
-	self->documents.now_s = spr_clock_wall_s();
-	/* release: main reads "not busy" only after all that was done before */
-	atomic_store_explicit(&self->is_busy, true, memory_order_relaxed);
-	n = post_open(self);
-	n += read_documents(self);
-	if (self->message == NULL && self->open_head == NULL)
-		atomic_store_explicit(&self->is_busy, false, memory_order_release);
-	return (n);
+/* What is left is the dispatcher's own: more documents than a guest reads, more jobs than it posts. */
+static bool
+do_guest_work(void *state)
+{
+	spr_dispatcher *self = state;
+	unsigned n = turn(self, GUEST_DOCUMENTS, GUEST_JOBS);
+
+	return (n >= GUEST_DOCUMENTS || (self->open_head != NULL && !self->is_blocked));
 }
 
 static spr_err
@@ -305,6 +328,7 @@ init_dispatcher(spr_dispatcher *self, const spr_dispatch_config *config, unsigne
 	    .role = SPR_ROLE_DISPATCHER,
 	    .on_start = on_start,
 	    .do_work = do_work,
+	    .do_guest_work = do_guest_work,
 	    .on_stop = on_stop,
 	    .state = self,
 	    .spin_ns = config->spin_ns,

@@ -37,32 +37,32 @@ typedef struct spr_waiters {
 	unsigned n;
 } spr_waiters;
 
-/* [dispatcher, its own] Then look again before parking. */
+/* [its dispatcher, with the turn] Then look again before parking. */
 static inline void
 spr_waiter_want(spr_waiter *waiter, spr_want want)
 {
 	atomic_fetch_or_explicit(&waiter->wants, want, memory_order_seq_cst /* E11 */);
 }
 
-/* [dispatcher, its own] */
+/* [its dispatcher, with the turn] */
 static inline void
 spr_waiter_clear(spr_waiter *waiter)
 {
-	/* relaxed: only this thread sets it. E11: clear, then look for work, against spr_waiter_offer() */
+	/* relaxed: only the turn sets it. E11: clear, then look for work, against spr_waiter_offer() */
 	if (atomic_load_explicit(&waiter->wants, memory_order_relaxed) != 0)
 		atomic_exchange_explicit(&waiter->wants, 0, memory_order_seq_cst);
 }
 
 /*
- * [any] After putting work before the dispatcher: wakes it, unless it waits for something that work does not bring.
- * It then looks by itself when it has got that.
+ * [any] After putting work before the dispatcher: offers it (an idle one lends its turn), unless it waits for something
+ * that work does not bring. It then looks by itself when it has got that.
  */
 static inline void
 spr_waiter_offer(spr_waiter *waiter)
 {
 	SPR_FULL_FENCE(); /* E11: the work is visible before wants is read */
 	if (atomic_load_explicit(&waiter->wants, memory_order_relaxed /* behind the fence */) == 0)
-		spr_agent_wake(waiter->agent);
+		spr_agent_offer(waiter->agent);
 }
 
 /* [any] After giving something back. */
