@@ -215,6 +215,7 @@ get_upstream(spr_ledger *ledger, const char *name, spr_upstream **out)
 	self->replies = &ledger->replies;
 	self->wake = wake_ledger;
 	self->wake_arg = ledger;
+	self->retry_min_ms = config->retry_min_ms != 0 ? config->retry_min_ms : SPR_RETRY_MIN_MS;
 	if ((rv = spr_upstream_init(self, name, config->window, config->batch,
 				    config->timeout_ms)) != SPR_OK)
 		return (rv);

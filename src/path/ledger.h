@@ -1,23 +1,21 @@
 /*
- * ledger - answers upstream: one ack or nack a notification, kept until the upstream has accepted
- * it.
+ * ledger - answers upstream: one ack or nack a notification, kept until the upstream has accepted it.
  *
- *   last pending count --spr_ledger_complete--> mailbox --> [ledger] batches --> REQ slot
- * --reply--> accepted: free ^                              |
- *                                                              +---- retry lists <--- refused, no
- * reply
+ *   last pending count --spr_ledger_complete--> mailbox --> [ledger] batches --> REQ slot --reply--> accepted: free
+ *                                                              ^                              |
+ *                                                              +---- retry lists <--- refused, no reply
  *
  * Writer      any thread: complete; [nng-cb]: replies
  * Reader      the ledger thread
- * Ownership   complete moves the notification in; it leaves to the free pool when its answer was
- * accepted or given up Ordering    E2 (mailbox); E9 (answer table); an ack is built only from a
- * notification whose pending count is zero (E12) Progress    complete is lock-free Limits      the
- * notifications in flight; window requests an upstream Teardown    stop the agent, then free; what
- * is unanswered is counted by spr_ledger_unanswered()
+ * Ownership   complete moves the notification in; it leaves to the free pool when its answer was accepted or given up
+ * Ordering    E2 (mailbox); E9 (answer table); an ack is built only from a notification whose pending count is zero
+ *             (E12)
+ * Progress    complete is lock-free
+ * Limits      the notifications in flight; window requests an upstream
+ * Teardown    stop the agent, then free; what is unanswered then is still in flight in the pool
  *
- * Pace: an answer goes at once when nothing was sent in the last millisecond or a batch is full,
- * else with the next batch, at most a millisecond later. So a busy ledger sends a thousand requests
- * a second, not one a notification.
+ * Pace: an answer goes at once when nothing was sent in the last millisecond or a batch is full, else with the next
+ * batch, at most a millisecond later. So a busy ledger sends a thousand requests a second, not one a notification.
  */
 #pragma once
 
@@ -30,10 +28,11 @@
 typedef struct spr_ledger spr_ledger;
 
 typedef struct spr_ledger_config {
-	unsigned batch;       /* ids a request, at most */
-	unsigned window;      /* requests in flight an upstream */
-	unsigned timeout_ms;  /* for a reply */
-	const char *instance; /* boot id */
+	unsigned batch;        /* ids a request, at most */
+	unsigned window;       /* requests in flight an upstream */
+	unsigned timeout_ms;   /* for a reply */
+	unsigned retry_min_ms; /* the first delay of a retry; 0: as in the contract */
+	const char *instance;  /* boot id */
 	spr_notifications *notifications;
 	spr_answers *answers; /* NULL without upstreams */
 	spr_dead_letter *dead_letter;

@@ -1,21 +1,23 @@
 /*
  * notification - the record of one notification in flight, and the fixed pool of them.
  *
- *            take                open                    complete (pending = 0)           accepted,
- * given up free ----------> received ----------> pending(n) ----------------------> answering
- * ----------------------> free ^  (dispatcher)     |   (dispatcher)              (whoever is last)
- * (ledger)        (ledger)           | |                   | nack, or ack of a copy: pending 0 at
- * once                                             |
- *    +-------------------+---------------------------------------------------------------------------------------+
- *      give back: a copy of an id in flight, a document without an id
+ *        take                open                  complete (pending = 0)          accepted, given up
+ *   free -----> received ------------> pending(n) ------------------------> answering -------> free
+ *     ^       (dispatcher)  |        (dispatcher)     (whoever is last)         ^   (ledger)
+ *     |                     |                                                   |
+ *     |                     +----- a nack, or an ack of a copy: at once --------+
+ *     +---------------------+
+ *       give back: a copy of an id in flight, a document without an id
  *
- * Writer      the dispatcher that took it, until it drops its hold; then whoever brings pending to
- * zero; then the ledger Reader      as the writer Ownership   every arrow above moves it;
- * completions of its jobs hold one pending count each and touch nothing else than pending and
- * failure Ordering    E12: what was done before a pending count was given back is visible to
- * whoever brings it to zero E2 (free list, mailbox) for the other arrows Progress    take and give
- * back are lock-free Limits      max_inflight records, made at start; none free: the dispatcher
- * waits Teardown    spr_notifications_free(), when all are back
+ * Writer      the dispatcher that took it, until it drops its hold; then whoever brings pending to zero; then the ledger
+ * Reader      as the writer
+ * Ownership   every arrow above moves it; completions of its jobs hold one pending count each and touch nothing else
+ *             than pending and failure
+ * Ordering    E12: what was done before a pending count was given back is visible to whoever brings it to zero;
+ *             E2 (free list, mailbox) for the other arrows
+ * Progress    take and give back are lock-free
+ * Limits      max_inflight records, made at start; none free: the dispatcher waits
+ * Teardown    spr_notifications_fini(), when all are back
  */
 #pragma once
 
@@ -45,14 +47,14 @@ struct spr_notification {
 	atomic_uint pending; /* jobs not yet ended, plus one while the dispatcher holds it */
 	atomic_uint failure; /* spreader_reason: the first one; NONE: done */
 
-	/* written by the ledger: an answer batch is a chain of records, its head carries the batch
-	 */
+	/* written by the ledger: an answer batch is a chain of records, its head carries the batch */
 	spr_notification *next;
 	spr_notification *next_batch;
 	uint64_t due_ns;
 	uint32_t batch_n;
 	uint16_t attempts;
 	uint16_t refusals;
+	bool is_refused; /* the last reply refused it; false: there was none */
 
 	uint8_t id[SPREADER_ID_MAX];
 };

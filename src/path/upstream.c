@@ -8,7 +8,8 @@
  * A refusal (a reply that does not accept) is about the batch's content: from the second one the
  * batch is halved, so that one id an upstream will never take ends up alone. No reply (time-out,
  * connection lost, nobody there) is about the upstream: the batch is kept whole and nothing is ever
- * given up for it.
+ * given up for it. For the same reason a peer that comes makes what had no reply due at once, but not
+ * what was refused.
  */
 #include "path/upstream.h"
 
@@ -17,9 +18,6 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/counters.h"
-
-#define RETRY_MIN_MS 100
-#define RETRY_MAX_MS 10000
 
 static void
 on_ack_pipe(void *arg, int change)
@@ -111,25 +109,48 @@ take_fresh(spr_upstream *self)
 }
 
 static void
-retry_later(spr_upstream *self, spr_notification *batch, uint64_t now_ns)
+append_batch(spr_chain *list, spr_notification *batch)
 {
-	unsigned level =
-	    batch->attempts < SPR_RETRY_LEVELS ? batch->attempts : SPR_RETRY_LEVELS - 1;
-	uint64_t delay_ms = (uint64_t)RETRY_MIN_MS << level;
-	spr_chain *list = &self->retry[level];
-
-	batch->due_ns =
-	    now_ns + (delay_ms < RETRY_MAX_MS ? delay_ms : RETRY_MAX_MS) * SPR_NS_PER_MS;
 	batch->next_batch = NULL;
-	if (batch->attempts < UINT16_MAX)
-		batch->attempts++;
 	if (list->tail != NULL)
 		list->tail->next_batch = batch;
 	else
 		list->head = batch;
 	list->tail = batch;
 	list->n++;
+}
+
+static void
+retry_later(spr_upstream *self, spr_notification *batch, bool is_refused, uint64_t now_ns)
+{
+	unsigned level =
+	    batch->attempts < SPR_RETRY_LEVELS ? batch->attempts : SPR_RETRY_LEVELS - 1;
+	uint64_t factor = UINT64_C(1) << level;
+
+	factor = factor < SPR_RETRY_MAX ? factor : SPR_RETRY_MAX;
+	batch->due_ns = now_ns + factor * self->retry_min_ms * SPR_NS_PER_MS;
+	batch->is_refused = is_refused;
+	if (batch->attempts < UINT16_MAX)
+		batch->attempts++;
+	append_batch(&self->retry[level], batch);
 	self->n_retry++;
+}
+
+/* A peer came: what had no reply is due. */
+static void
+hasten(spr_upstream *self, uint64_t now_ns)
+{
+	for (unsigned i = 0; self->n_retry > 0 && i < SPR_RETRY_LEVELS; i++) {
+		spr_notification *batch = self->retry[i].head, *next;
+
+		self->retry[i] = (spr_chain){0};
+		for (; batch != NULL; batch = next) {
+			next = batch->next_batch;
+			if (!batch->is_refused)
+				batch->due_ns = now_ns;
+			append_batch(&self->retry[batch->is_refused ? i : SPR_RETRY_LEVELS], batch);
+		}
+	}
 }
 
 /* The retry batch that has been due longest, or NULL. */
@@ -139,7 +160,7 @@ take_due(spr_upstream *self, uint64_t now_ns)
 	spr_chain *oldest = NULL;
 	spr_notification *batch;
 
-	for (unsigned i = 0; self->n_retry > 0 && i < SPR_RETRY_LEVELS; i++) {
+	for (unsigned i = 0; self->n_retry > 0 && i <= SPR_RETRY_LEVELS; i++) {
 		spr_chain *list = &self->retry[i];
 
 		if (list->head != NULL && list->head->due_ns <= now_ns &&
@@ -161,7 +182,7 @@ earliest_retry(const spr_upstream *self)
 {
 	uint64_t at = 0;
 
-	for (unsigned i = 0; self->n_retry > 0 && i < SPR_RETRY_LEVELS; i++) {
+	for (unsigned i = 0; self->n_retry > 0 && i <= SPR_RETRY_LEVELS; i++) {
 		const spr_notification *head = self->retry[i].head;
 
 		if (head != NULL && (at == 0 || head->due_ns < at))
@@ -187,7 +208,7 @@ send_batch(spr_upstream *self, spr_notification *batch, const char *instance, sp
 	spr_answer_slot *slot = free_slot(self);
 
 	if (spr_answer_write(text, instance, batch) != SPR_OK) {
-		retry_later(self, batch, now_ns);
+		retry_later(self, batch, false, now_ns);
 		return;
 	}
 	slot->batch = batch;
@@ -196,7 +217,7 @@ send_batch(spr_upstream *self, spr_notification *batch, const char *instance, sp
 	    SPR_OK) {
 		slot->batch = NULL;
 		self->n_out--;
-		retry_later(self, batch, now_ns);
+		retry_later(self, batch, false, now_ns);
 		return;
 	}
 	spr_count(SPR_C_ANSWER_REQUESTS);
@@ -218,17 +239,16 @@ unsigned
 spr_upstream_send(spr_upstream *self, const char *instance, spr_text *text, uint64_t now_ns,
 		  uint64_t *wake_at_ns)
 {
-	/* relaxed: a hint */
-	bool reconnected =
-	    atomic_exchange_explicit(&self->reconnected, false, memory_order_relaxed);
-	uint64_t due_ns = reconnected ? UINT64_MAX : now_ns;
 	unsigned sent = 0;
 
+	/* relaxed: a hint */
+	if (atomic_exchange_explicit(&self->reconnected, false, memory_order_relaxed))
+		hasten(self, now_ns);
 	while (free_slot(self) != NULL) {
 		/* retries may not take every slot while fresh answers wait */
 		bool leave_one =
 		    self->fresh.n > 0 && self->window > 1 && self->n_out + 1 == self->window;
-		spr_notification *batch = leave_one ? NULL : take_due(self, due_ns);
+		spr_notification *batch = leave_one ? NULL : take_due(self, now_ns);
 
 		if (batch == NULL && is_fresh_due(self, now_ns))
 			batch = take_fresh(self);
@@ -265,8 +285,8 @@ halve(spr_upstream *self, spr_notification *batch, uint64_t now_ns)
 	/* a lone id is given its own ten refusals */
 	second->refusals = second->batch_n == 1 ? 0 : batch->refusals;
 	batch->refusals = n == 1 ? 0 : batch->refusals;
-	retry_later(self, batch, now_ns);
-	retry_later(self, second, now_ns);
+	retry_later(self, batch, true, now_ns);
+	retry_later(self, second, true, now_ns);
 }
 
 spr_notification *
@@ -282,7 +302,7 @@ spr_upstream_replied(spr_answer_slot *slot, uint64_t now_ns, spr_notification **
 		return (batch);
 	if (slot->result != SPR_OK) {
 		spr_count(SPR_C_ANSWER_TIMEOUTS);
-		retry_later(self, batch, now_ns);
+		retry_later(self, batch, false, now_ns);
 		return (NULL);
 	}
 	spr_count(SPR_C_ANSWER_REFUSALS);
@@ -292,6 +312,6 @@ spr_upstream_replied(spr_answer_slot *slot, uint64_t now_ns, spr_notification **
 	else if (batch->batch_n > 1 && batch->refusals >= 2)
 		halve(self, batch, now_ns);
 	else
-		retry_later(self, batch, now_ns);
+		retry_later(self, batch, true, now_ns);
 	return (NULL);
 }

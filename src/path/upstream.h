@@ -1,12 +1,13 @@
 /*
- * upstream - one named upstream of the ledger: its REQ socket, what waits for it, what is out, what
- * is to be retried. Private to the ledger; everything is [ledger] unless marked.
+ * upstream - one named upstream of the ledger: its REQ socket, what waits for it, what is out, what is to be retried.
+ * Private to the ledger; everything is [ledger] unless marked.
  *
  *            add                 send                     accepted
- *   (new) --------> fresh ---------------> out (a slot) ------------> done list, for the ledger to
- * free ^                       | | lone id: kept         | refused (halved from the second time),
- * no reply |                       v
- *                     +---- never ----    retry list of its delay -- due --> out
+ *   (new) --------> fresh ---------------> out (a slot) ------------> done list, for the ledger to free
+ *                                            ^      |
+ *                                            |      | refused (halved from the second time), no reply
+ *                                       due  |      v
+ *                                          retry list of its delay ---- lone id refused too often ----> given up
  */
 #pragma once
 
@@ -16,6 +17,8 @@
 #include "path/notification.h"
 
 #define SPR_RETRY_LEVELS 8 /* 100 ms doubling to 10 s */
+#define SPR_RETRY_MIN_MS 100
+#define SPR_RETRY_MAX    100 /* times the first delay */
 #define SPR_REFUSALS_MAX 10
 #define SPR_ACK_PACE_NS  UINT64_C(1000000)
 
@@ -38,23 +41,30 @@ typedef struct spr_answer_slot {
 } spr_answer_slot;
 
 struct spr_upstream {
+	/* constant after init */
 	char *name;
 	spr_req *req;
 	unsigned window;
 	unsigned batch;
-	spr_answer_slot *slots;
-	unsigned n_out;
-	spr_chain fresh;
-	spr_chain retry[SPR_RETRY_LEVELS]; /* of batch heads, linked by next_batch, oldest first */
-	unsigned n_retry;
-	uint64_t last_send_ns;
+	unsigned retry_min_ms;   /* the first delay; SPR_RETRY_MIN_MS but in tests */
 	spr_stack *replies;      /* the ledger's mailbox */
 	void (*wake)(void *arg); /* [nng-cb] */
 	void *wake_arg;
-	atomic_bool reconnected; /* [nng-cb] a peer came: what waits for a retry is due now */
+
+	/* written by nng's threads */
+	atomic_bool reconnected; /* a peer came: what had no reply is due now */
+
+	/* written by the ledger */
+	spr_answer_slot *slots;
+	unsigned n_out;
+	spr_chain fresh;
+	/* of batch heads, linked by next_batch, oldest first; behind the levels: due since a peer came */
+	spr_chain retry[SPR_RETRY_LEVELS + 1];
+	unsigned n_retry;
+	uint64_t last_send_ns;
 };
 
-/* [main] */
+/* [main] The caller has set replies, wake, wake_arg and retry_min_ms, the rest is zero. fini accepts what it leaves. */
 spr_err spr_upstream_init(spr_upstream *upstream, const char *name, unsigned window, unsigned batch,
 			  unsigned timeout_ms);
 void spr_upstream_fini(spr_upstream *upstream);
