@@ -23,10 +23,12 @@
  * after. A reader that starts after insert sees both; a pattern that is there all the time has its
  * bit set all the time.
  *
- * Rejected, measured on five layers (tests/bench/bench_trie.c): a linked trie with a child table per
- * node, 0.7 of this one's time when all is cached, since it compares segments and not whole prefixes,
- * the same for any of 100,000 patterns, 1.2 of it for any of 1,000,000; asking for all slots, then all
- * nodes, by prefetch before the first probe, 1.15: the processor overlaps the probes by itself.
+ * Rejected, by throw-away prototypes that are not kept, on a noisy machine, so take them as rough: a
+ * linked trie with a child table per node (no atomics in it, no epoch around either): 0.7 of this one's
+ * time when all is cached, since it compares segments and not whole prefixes; no clear difference for any
+ * of 100,000 patterns; about 1.2 for any of 1,000,000, six deep. So speed does not decide, less code
+ * does. Asking for all slots, then all nodes, by prefetch before the first probe: about 1.15 cached,
+ * unclear otherwise.
  */
 #include "route/trie.h"
 
