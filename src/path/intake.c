@@ -123,6 +123,7 @@ unpark(spr_intake *intake, receiver *self, unsigned state)
 	if (!atomic_compare_exchange_strong_explicit(&self->state, &state, RUNNING,
 						     memory_order_seq_cst, memory_order_relaxed))
 		return (false);
+	SPR_YIELD();
 	atomic_fetch_sub_explicit(&intake->n_parked, 1,
 				  memory_order_relaxed /* a late reader looks in vain */);
 	return (true);
@@ -139,9 +140,12 @@ park_or_run(spr_intake *intake, receiver *self)
 	for (;;) {
 		unsigned state = self->held != NULL ? PARKED_HOLDING : PARKED_EMPTY;
 
+		SPR_YIELD();
 		atomic_fetch_add_explicit(&intake->n_parked, 1,
 					  memory_order_seq_cst /* E13, before the second look */);
+		SPR_YIELD();
 		atomic_store_explicit(&self->state, state, memory_order_seq_cst /* E13 release */);
+		SPR_YIELD();
 		if (!has_room(intake, self, state) || !unpark(intake, self, state))
 			return (false);
 		if (can_run(intake, self))
@@ -184,6 +188,7 @@ on_room(spr_intake *intake)
 		/* E13: as n_parked; whoever is RUNNING here will look again after its mark */
 		unsigned state = atomic_load_explicit(&self->state, memory_order_seq_cst);
 
+		SPR_YIELD();
 		if (!has_room(intake, self, state) || !unpark(intake, self, state))
 			continue;
 		if (can_run(intake, self) || park_or_run(intake, self))

@@ -1,0 +1,387 @@
+/*
+ * test_outbox - slots, bytes, wake-ups and pending counts of posted jobs; on the fake transport, with a ledger that has no
+ * upstream: what is completed is back in the pool at once, and its record can still be read.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "spr_test.h"
+
+#include "base/counters.h"
+#include "fake_transport.h"
+#include "fake_waiters.h"
+#include "path/outbox.h"
+
+#define PREFIX    "{\"s\":\"http://a\",\"payload\":"
+#define MAX_BYTES 1000
+
+typedef struct scene {
+	spr_fake_waiters dispatchers;
+	spr_notifications pool;
+	spr_ledger *ledger;
+	spr_outbox *outbox;
+	spr_outbox_lane *lane[2];
+} scene;
+
+static void
+open_ledger(scene *s)
+{
+	spr_ledger_config config = {.batch = 1, .window = 1, .notifications = &s->pool};
+
+	*s = (scene){0};
+	spr_fake_waiters_init(&s->dispatchers, 2);
+	assert_ok(spr_notifications_init(&s->pool, 4, &s->dispatchers.waiters));
+	assert_ok(spr_ledger_new(&s->ledger, &config));
+}
+
+static spr_outbox_config
+make_config(scene *s)
+{
+	return ((spr_outbox_config){
+	    .transport = &spr_transport_fake,
+	    .max_bytes = MAX_BYTES,
+	    .dispatchers = &s->dispatchers.waiters,
+	    .ledger = s->ledger,
+	});
+}
+
+static void
+open_scene(scene *s)
+{
+	spr_outbox_config config;
+
+	open_ledger(s);
+	config = make_config(s);
+	assert_ok(spr_outbox_new(&s->outbox, &config));
+	for (unsigned d = 0; d < 2; d++)
+		assert_ok(spr_outbox_lane_open(&s->lane[d], s->outbox, d));
+}
+
+/* Nothing is left: no job, no byte, no pending count. */
+static void
+close_scene(scene *s)
+{
+	assert_true(s->outbox == NULL || spr_outbox_is_idle(s->outbox));
+	assert_true(s->outbox == NULL || spr_outbox_bytes(s->outbox) == 0);
+	assert_int_equal(spr_fake_outs(), 0);
+	assert_int_equal(spr_notifications_in_flight(&s->pool), 0);
+	spr_outbox_free(s->outbox);
+	spr_ledger_free(s->ledger);
+	spr_notifications_fini(&s->pool);
+}
+
+/* One with n jobs to come, and the dispatcher's own count. */
+static spr_notification *
+take(scene *s, unsigned n)
+{
+	spr_notification *notification = spr_notification_take(&s->pool);
+
+	assert_non_null(notification);
+	notification->entry = SPR_ANSWER_NONE;
+	notification->upstream = SPR_UPSTREAM_NONE;
+	notification->n_jobs = n;
+	atomic_store(&notification->failure, SPREADER_REASON_NONE);
+	atomic_store(&notification->pending, n + 1);
+	return (notification);
+}
+
+/* As the dispatcher does when it lets go. */
+static void
+release(scene *s, spr_notification *notification, unsigned n)
+{
+	if (spr_notification_release(notification, n))
+		spr_ledger_complete(s->ledger, notification);
+}
+
+/* Posts a job of len bytes in all. */
+static spr_post
+post(scene *s, unsigned d, spr_notification *notification, size_t len)
+{
+	static const char payload[4 * MAX_BYTES];
+	spr_job job = {
+	    .prefix = PREFIX,
+	    .prefix_len = strlen(PREFIX),
+	    .payload = (const uint8_t *)payload,
+	    .payload_len = len - strlen(PREFIX) - 1,
+	};
+
+	return (spr_outbox_post(s->lane[d], &job, notification));
+}
+
+static void
+test_a_job_is_prefix_payload_and_brace(void **state)
+{
+	scene s;
+	spr_notification *notification;
+	spr_job job = {.prefix = PREFIX, .prefix_len = strlen(PREFIX)};
+	uint64_t posted = spr_counter_sum(SPR_C_JOBS_POSTED);
+	uint64_t bytes = spr_counter_sum(SPR_C_JOB_BYTES);
+	char *text;
+
+	(void)state;
+	open_scene(&s);
+	notification = take(&s, 1);
+	job.payload = (const uint8_t *)"{\"x\":1}, and what follows";
+	job.payload_len = strlen("{\"x\":1}");
+	assert_int_equal(spr_outbox_post(s.lane[1], &job, notification), SPR_POST_OK);
+	assert_int_equal(spr_outbox_bytes(s.outbox), strlen(PREFIX "{\"x\":1}}"));
+	assert_int_equal(spr_outbox_taken(s.outbox), 0);
+	assert_false(spr_outbox_is_idle(s.outbox));
+	assert_null(spr_fake_end(0, SPR_OK)); /* it is in the lane that was named */
+	assert_non_null(text = spr_fake_end(1, SPR_OK));
+	assert_string_equal(text, PREFIX "{\"x\":1}}");
+	free(text);
+	assert_int_equal(spr_outbox_taken(s.outbox), 1);
+	assert_int_equal(spr_counter_sum(SPR_C_JOBS_POSTED) - posted, 1);
+	assert_int_equal(spr_counter_sum(SPR_C_JOB_BYTES) - bytes, strlen(PREFIX "{\"x\":1}}"));
+	release(&s, notification, 1);
+	close_scene(&s);
+}
+
+static void
+test_no_slot_blocks_and_half_a_lane_wakes(void **state)
+{
+	scene s;
+	spr_notification *notification;
+	uint64_t waits = spr_counter_sum(SPR_C_DISPATCHER_WAITS_SLOT);
+	spr_outbox_config config;
+
+	(void)state;
+	open_ledger(&s);
+	config = make_config(&s);
+	config.max_bytes = SIZE_MAX;
+	assert_ok(spr_outbox_new(&s.outbox, &config));
+	for (unsigned d = 0; d < 2; d++)
+		assert_ok(spr_outbox_lane_open(&s.lane[d], s.outbox, d));
+	notification = take(&s, SPR_OUTBOX_SLOTS);
+	for (unsigned i = 0; i < SPR_OUTBOX_SLOTS; i++)
+		assert_int_equal(post(&s, 0, notification, 30), SPR_POST_OK);
+	assert_int_equal(spr_fake_wants(&s.dispatchers, 0), 0);
+	assert_int_equal(post(&s, 0, notification, 30), SPR_POST_BLOCKED);
+	assert_int_equal(spr_fake_wants(&s.dispatchers, 0), SPR_WANT_SLOT);
+	assert_int_equal(spr_counter_sum(SPR_C_DISPATCHER_WAITS_SLOT) - waits, 1);
+	assert_int_equal(spr_outbox_bytes(s.outbox), 30 * SPR_OUTBOX_SLOTS);
+	spr_waiter_want(&s.dispatchers.waiter[1], SPR_WANT_SLOT); /* of its own lane */
+
+	for (unsigned left = SPR_OUTBOX_SLOTS - 1; left > SPR_OUTBOX_SLOTS / 2; left--) {
+		free(spr_fake_end(0, SPR_OK));
+		assert_int_equal(spr_fake_wakes(&s.dispatchers, 0), 0);
+	}
+	free(spr_fake_end(0, SPR_OK));
+	assert_int_equal(spr_fake_wakes(&s.dispatchers, 0), 1);
+	assert_int_equal(spr_fake_wakes(&s.dispatchers, 1), 0);
+	spr_waiter_clear(&s.dispatchers.waiter[0]);
+	spr_fake_end_all(0, SPR_OK);
+	assert_int_equal(spr_fake_wakes(&s.dispatchers, 0), 0);
+	release(&s, notification, 1);
+	close_scene(&s);
+}
+
+static void
+test_no_bytes_blocks_and_every_end_wakes(void **state)
+{
+	scene s;
+	spr_notification *notification;
+	uint64_t waits = spr_counter_sum(SPR_C_DISPATCHER_WAITS_BYTES);
+
+	(void)state;
+	open_scene(&s);
+	notification = take(&s, 3);
+	assert_int_equal(post(&s, 0, notification, MAX_BYTES / 2), SPR_POST_OK);
+	assert_int_equal(post(&s, 0, notification, MAX_BYTES / 2), SPR_POST_OK);
+	assert_int_equal(post(&s, 0, notification, 30), SPR_POST_BLOCKED);
+	assert_int_equal(post(&s, 1, notification, 30), SPR_POST_BLOCKED);
+	assert_int_equal(spr_outbox_bytes(s.outbox), MAX_BYTES);
+	for (unsigned d = 0; d < 2; d++)
+		assert_int_equal(spr_fake_wants(&s.dispatchers, d), SPR_WANT_BYTES);
+	assert_int_equal(spr_counter_sum(SPR_C_DISPATCHER_WAITS_BYTES) - waits, 2);
+	free(spr_fake_end(0, SPR_OK));
+	for (unsigned d = 0; d < 2; d++)
+		assert_int_equal(spr_fake_wakes(&s.dispatchers, d), 1);
+	assert_int_equal(post(&s, 1, notification, MAX_BYTES / 2 + 1), SPR_POST_BLOCKED);
+	assert_int_equal(post(&s, 1, notification, MAX_BYTES / 2), SPR_POST_OK);
+	for (unsigned d = 0; d < 2; d++)
+		free(spr_fake_end(d, SPR_OK));
+	release(&s, notification, 1);
+	close_scene(&s);
+}
+
+static void
+test_a_job_larger_than_the_budget_goes_alone(void **state)
+{
+	scene s;
+	spr_notification *notification;
+
+	(void)state;
+	open_scene(&s);
+	notification = take(&s, 3);
+	assert_int_equal(post(&s, 0, notification, 30), SPR_POST_OK);
+	assert_int_equal(post(&s, 0, notification, 2 * MAX_BYTES), SPR_POST_BLOCKED);
+	assert_int_equal(spr_fake_wants(&s.dispatchers, 0), SPR_WANT_BYTES);
+	free(spr_fake_end(0, SPR_OK));
+	assert_int_equal(spr_fake_wakes(&s.dispatchers, 0), 1);
+	assert_int_equal(post(&s, 0, notification, 2 * MAX_BYTES), SPR_POST_OK);
+	assert_int_equal(spr_outbox_bytes(s.outbox), 2 * MAX_BYTES);
+	assert_int_equal(post(&s, 1, notification, 30), SPR_POST_BLOCKED);
+	free(spr_fake_end(0, SPR_OK));
+	assert_int_equal(post(&s, 1, notification, 30), SPR_POST_OK);
+	free(spr_fake_end(1, SPR_OK));
+	release(&s, notification, 1);
+	close_scene(&s);
+}
+
+static void
+test_a_failed_send_fails_its_notification_only(void **state)
+{
+	scene s;
+	spr_notification *failed, *fine;
+	uint64_t n_failed = spr_counter_sum(SPR_C_JOBS_FAILED);
+
+	(void)state;
+	open_scene(&s);
+	failed = take(&s, 3);
+	fine = take(&s, 1);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(post(&s, 0, failed, 30), SPR_POST_OK);
+	assert_int_equal(post(&s, 0, fine, 30), SPR_POST_OK);
+	release(&s, failed, 1);
+	release(&s, fine, 1);
+	free(spr_fake_end(0, SPR_OK));
+	free(spr_fake_end(0, SPR_E_CLOSED));
+	assert_int_equal(spr_notification_failure(failed), SPREADER_REASON_PUSH_FAILED);
+	assert_int_equal(atomic_load(&failed->pending), 1);
+	assert_int_equal(spr_notifications_in_flight(&s.pool), 2);
+	free(spr_fake_end(0, SPR_OK));
+	assert_int_equal(atomic_load(&failed->pending), 0);
+	assert_int_equal(spr_notifications_in_flight(&s.pool), 1);
+	free(spr_fake_end(0, SPR_OK));
+	assert_int_equal(spr_notification_failure(fine), SPREADER_REASON_NONE);
+	assert_int_equal(spr_outbox_taken(s.outbox), 3);
+	assert_int_equal(spr_counter_sum(SPR_C_JOBS_FAILED) - n_failed, 1);
+	close_scene(&s);
+}
+
+static void
+test_an_aborted_lane_fails_for_the_reason_given(void **state)
+{
+	scene s;
+	spr_notification *first, *second;
+
+	(void)state;
+	open_scene(&s);
+	first = take(&s, 2);
+	second = take(&s, 1);
+	assert_int_equal(post(&s, 0, first, 30), SPR_POST_OK);
+	assert_int_equal(post(&s, 0, first, 30), SPR_POST_OK);
+	assert_int_equal(post(&s, 1, second, 30), SPR_POST_OK);
+	spr_outbox_abort(s.lane[0], SPREADER_REASON_SHUTTING_DOWN);
+	for (unsigned d = 0; d < 2; d++) /* lane 1 was not aborted */
+		spr_fake_end_all(d, SPR_OK);
+	release(&s, first, 1);
+	release(&s, second, 1);
+	assert_int_equal(spr_notification_failure(first), SPREADER_REASON_SHUTTING_DOWN);
+	assert_int_equal(spr_notification_failure(second), SPREADER_REASON_NONE);
+	assert_int_equal(spr_outbox_taken(s.outbox), 1);
+	close_scene(&s);
+}
+
+/* The count is the caller's to give back; the bytes are free again, and who waits for them is told. */
+static void
+test_no_memory_for_a_job(void **state)
+{
+	scene s;
+	spr_notification *notification;
+	uint64_t n_failed = spr_counter_sum(SPR_C_JOBS_FAILED);
+
+	(void)state;
+	open_scene(&s);
+	notification = take(&s, 2);
+	spr_waiter_want(&s.dispatchers.waiter[1], SPR_WANT_BYTES);
+	spr_fake_refuse_outs(true);
+	assert_int_equal(post(&s, 0, notification, 30), SPR_POST_FAILED);
+	spr_fake_refuse_outs(false);
+	assert_int_equal(spr_outbox_bytes(s.outbox), 0);
+	assert_int_equal(spr_fake_wakes(&s.dispatchers, 1), 1);
+	assert_int_equal(spr_notification_failure(notification), SPREADER_REASON_OVERLOAD);
+	assert_int_equal(atomic_load(&notification->pending), 3);
+	assert_int_equal(spr_counter_sum(SPR_C_JOBS_FAILED) - n_failed, 1);
+	/* the others are still tried */
+	assert_int_equal(post(&s, 0, notification, 30), SPR_POST_OK);
+	free(spr_fake_end(0, SPR_OK));
+	release(&s, notification, 2);
+	assert_int_equal(spr_notification_failure(notification), SPREADER_REASON_OVERLOAD);
+	close_scene(&s);
+}
+
+static void
+test_endpoints_pipes_and_flush(void **state)
+{
+	scene s;
+	char bound[SPR_URL_MAX];
+	uint64_t added = spr_counter_sum(SPR_C_PIPES_ADDED_OUTBOX);
+	uint64_t removed = spr_counter_sum(SPR_C_PIPES_REMOVED_OUTBOX);
+
+	(void)state;
+	open_scene(&s);
+	assert_ok(spr_outbox_listen(s.outbox, "fake://here", bound));
+	assert_string_equal(bound, "fake://here");
+	assert_ok(spr_outbox_dial(s.outbox, "fake://there"));
+	assert_int_equal(spr_outbox_peers(s.outbox), 0);
+	spr_fake_push_pipe(1);
+	spr_fake_push_pipe(1);
+	assert_int_equal(spr_outbox_peers(s.outbox), 2);
+	spr_fake_push_pipe(-1);
+	assert_int_equal(spr_outbox_peers(s.outbox), 1);
+	assert_int_equal(spr_counter_sum(SPR_C_PIPES_ADDED_OUTBOX) - added, 2);
+	assert_int_equal(spr_counter_sum(SPR_C_PIPES_REMOVED_OUTBOX) - removed, 1);
+	assert_true(spr_outbox_flush(s.outbox, 0));
+	spr_fake_set_flushed(false);
+	assert_false(spr_outbox_flush(s.outbox, 0));
+	close_scene(&s);
+	spr_outbox_free(NULL);
+}
+
+static void
+test_no_memory(void **state)
+{
+	scene s;
+	spr_outbox_config config;
+
+	(void)state;
+	open_ledger(&s);
+	config = make_config(&s);
+	for (unsigned long n = 1; n <= 2; n++) { /* itself, the push */
+		spr_mem_fail_at(n);
+		assert_fails(spr_outbox_new(&s.outbox, &config), SPR_E_NOMEM);
+		spr_mem_fail_at(0);
+		assert_null(s.outbox);
+	}
+	spr_mem_fail_at(3);
+	assert_ok(spr_outbox_new(&s.outbox, &config));
+	for (unsigned long n = 1; n <= 2; n++) { /* itself, the push's lane */
+		spr_mem_fail_at(n);
+		assert_fails(spr_outbox_lane_open(&s.lane[0], s.outbox, 0), SPR_E_NOMEM);
+		assert_null(s.lane[0]);
+	}
+	spr_mem_fail_at(3);
+	assert_ok(spr_outbox_lane_open(&s.lane[0], s.outbox, 0));
+	spr_mem_fail_at(0);
+	close_scene(&s);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_a_job_is_prefix_payload_and_brace),
+	    cmocka_unit_test(test_no_slot_blocks_and_half_a_lane_wakes),
+	    cmocka_unit_test(test_no_bytes_blocks_and_every_end_wakes),
+	    cmocka_unit_test(test_a_job_larger_than_the_budget_goes_alone),
+	    cmocka_unit_test(test_a_failed_send_fails_its_notification_only),
+	    cmocka_unit_test(test_an_aborted_lane_fails_for_the_reason_given),
+	    cmocka_unit_test(test_no_memory_for_a_job),
+	    cmocka_unit_test(test_endpoints_pipes_and_flush),
+	    cmocka_unit_test(test_no_memory),
+	};
+	return (cmocka_run_group_tests(tests, NULL, NULL));
+}
