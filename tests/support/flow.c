@@ -157,9 +157,11 @@ stop_upstream(flow *f)
 static spr_proc *
 launch(flow *f, const char *const flags[])
 {
-	const char *argv[MAX_ARGUMENTS] = {SPR_TEST_BUILD_DIR "/spreaderd"};
+	/* a checker may be put before it: SPR_TEST_DAEMON_UNDER="valgrind --quiet" */
+	const char *argv[MAX_ARGUMENTS] = {"sh", "-c", "exec $SPR_TEST_DAEMON_UNDER \"$@\"", "sh",
+					   SPR_TEST_BUILD_DIR "/spreaderd"};
 	char store[96], ready[96], name[32];
-	size_t n = 1;
+	size_t n = 5;
 	const char *common[] = {"--intake-listen",  "tcp://127.0.0.1:0",
 				"--outbox-listen",  "tcp://127.0.0.1:0",
 				"--control-listen", "tcp://127.0.0.1:0",

@@ -21,7 +21,7 @@ setup(void **state)
 	(void)state;
 	assert_ok(spr_epoch_new(&epoch));
 	space = (spr_space){.epoch = epoch};
-	set = (spr_set){0};
+	set = (spr_set){.newest = NULL};
 	return (0);
 }
 
