@@ -27,6 +27,7 @@
 #define CONTROL_REQUEST_MAX (16u << 20) /* an import of 10,000 entries with long callbacks */
 #define GIVE_UP_BEFORE_NS   (2 * SPR_NS_PER_S)
 #define DRAIN_POLL_NS       (2 * SPR_NS_PER_MS)
+#define FLUSH_STEP_NS       (250 * SPR_NS_PER_MS)
 #define CLOSE_LIMIT_S       3
 
 typedef struct step {
@@ -216,6 +217,7 @@ start_outbox(spr_daemon *daemon)
 {
 	const spr_options *options = daemon->options;
 	bool is_none = options->outbox_listen.n == 0 && options->outbox_dial.n == 0;
+	spr_err rv;
 	spr_outbox_config config = {
 	    .transport = is_none ? &spr_transport_none : &spr_transport_nng,
 	    .max_bytes = options->max_inflight_bytes / 4,
@@ -225,7 +227,9 @@ start_outbox(spr_daemon *daemon)
 
 	if (is_none)
 		spr_warn("OUTBOX-NONE", "why=\"--outbox-listen none: jobs are thrown away\"");
-	return (spr_outbox_new(&daemon->outbox, &config));
+	if ((rv = spr_outbox_new(&daemon->outbox, &config)) != SPR_OK)
+		return (rv);
+	return (spr_dispatchers_connect(daemon->dispatchers, daemon->intake, daemon->outbox));
 }
 
 static void
@@ -238,7 +242,6 @@ static spr_err
 start_intake(spr_daemon *daemon)
 {
 	const spr_options *options = daemon->options;
-	spr_err rv;
 	spr_intake_config config = {
 	    .transport = &spr_transport_nng,
 	    .receivers = options->receivers,
@@ -249,9 +252,7 @@ start_intake(spr_daemon *daemon)
 	    .n_dispatchers = options->dispatchers,
 	};
 
-	if ((rv = spr_intake_new(&daemon->intake, &config)) != SPR_OK)
-		return (rv);
-	return (spr_dispatchers_connect(daemon->dispatchers, daemon->intake, daemon->outbox));
+	return (spr_intake_new(&daemon->intake, &config));
 }
 
 static void
@@ -405,6 +406,12 @@ bind_intake(spr_daemon *daemon)
 	return (SPR_OK);
 }
 
+static void
+stop_bind_intake(spr_daemon *daemon)
+{
+	spr_intake_stop(daemon->intake);
+}
+
 static spr_err
 say_ready(spr_daemon *daemon)
 {
@@ -431,14 +438,15 @@ static const step steps[] = {
     {"dead letters", start_dead_letter, stop_dead_letter},
     {"ledger", start_ledger, stop_ledger},
     {"dispatchers", start_dispatchers, stop_dispatchers},
-    {"outbox", start_outbox, stop_outbox},
     {"intake", start_intake, stop_intake},
+    {"outbox", start_outbox, stop_outbox}, /* its last completions finish messages of the intake */
     {"control", start_control, stop_control},
     {"bind outbox", bind_outbox, NULL},
     {"bind ack", bind_ack, NULL},
     {"start dispatchers", start_threads, stop_threads},
     {"bind control", bind_control, stop_bind_control},
-    {"bind intake", bind_intake, NULL}, /* last: nothing is received before all else is there */
+    /* last: nothing is received before all else is there, nor while the rest stops */
+    {"bind intake", bind_intake, stop_bind_intake},
     {"ready", say_ready, unsay_ready},
 };
 #define N_STEPS (sizeof(steps) / sizeof(steps[0]))
@@ -531,13 +539,17 @@ run_until_told(spr_daemon *daemon)
 
 /* ---- the drain ---- */
 
+/*
+ * Nothing is received any more. A record is taken only while a message is not finished, so when the bytes of messages and
+ * then the records are down to none they stay so; a message between two rings, or in a dispatcher's hands, has bytes.
+ */
 static bool
 is_posted_and_answered(const spr_daemon *daemon)
 {
-	return (spr_intake_waiting(daemon->intake) == 0 &&
-		spr_dispatchers_are_idle(daemon->dispatchers) &&
+	return (spr_intake_bytes(daemon->intake) == 0 &&
+		spr_notifications_in_flight(&daemon->notifications) == 0 &&
 		spr_outbox_is_idle(daemon->outbox) &&
-		spr_notifications_in_flight(&daemon->notifications) == 0);
+		spr_dispatchers_are_idle(daemon->dispatchers));
 }
 
 static bool
@@ -547,26 +559,52 @@ never(const spr_daemon *daemon)
 	return (false);
 }
 
-/* Waits until done, or deadline_ns; a second TERM ends the process at once. True when done. */
+/* A second TERM ends the process at once. */
+static void
+handle_signal_in_drain(spr_daemon *daemon, int signal_number)
+{
+	if (signal_number == SIGTERM || signal_number == SIGINT) {
+		spr_warn("DRAIN-CUT", "why=\"a second signal\" in_flight=%u",
+			 spr_notifications_in_flight(&daemon->notifications));
+		_exit(SPR_EXIT_LEFT_WORK);
+	}
+	handle_signal(daemon, signal_number);
+}
+
+static uint64_t
+earlier(uint64_t a_ns, uint64_t b_ns)
+{
+	return (a_ns < b_ns ? a_ns : b_ns);
+}
+
+/* Waits until done, or deadline_ns. True when done. */
 static bool
 wait_until(spr_daemon *daemon, bool (*is_done)(const spr_daemon *), uint64_t deadline_ns)
 {
 	while (!is_done(daemon)) {
 		uint64_t now_ns = spr_clock_now_ns();
-		int signal_number;
 
 		if (now_ns >= deadline_ns)
 			return (false);
-		signal_number = wait_signal(
-		    deadline_ns - now_ns < DRAIN_POLL_NS ? deadline_ns - now_ns : DRAIN_POLL_NS);
-		if (signal_number == SIGTERM || signal_number == SIGINT) {
-			spr_warn("DRAIN-CUT", "why=\"a second signal\" in_flight=%u",
-				 spr_notifications_in_flight(&daemon->notifications));
-			_exit(SPR_EXIT_LEFT_WORK);
-		}
-		handle_signal(daemon, signal_number);
+		handle_signal_in_drain(daemon,
+				       wait_signal(earlier(deadline_ns - now_ns, DRAIN_POLL_NS)));
 	}
 	return (true);
+}
+
+/* In steps, so that a second signal is seen. True when flushed. */
+static bool
+flush(spr_daemon *daemon, uint64_t deadline_ns)
+{
+	for (;;) {
+		uint64_t now_ns = spr_clock_now_ns();
+
+		if (spr_outbox_flush(daemon->outbox, earlier(deadline_ns, now_ns + FLUSH_STEP_NS)))
+			return (true);
+		if (now_ns >= deadline_ns)
+			return (false);
+		handle_signal_in_drain(daemon, wait_signal(0));
+	}
 }
 
 static int
@@ -593,7 +631,7 @@ drain(spr_daemon *daemon)
 		spr_dispatchers_give_up(daemon->dispatchers);
 		(void)wait_until(daemon, is_posted_and_answered, limit_ns);
 	}
-	if (!spr_outbox_flush(daemon->outbox, limit_ns)) {
+	if (!flush(daemon, limit_ns)) {
 		spr_warn("DRAIN-UNFLUSHED",
 			 "why=\"a worker has not read what its connection took\"");
 		is_clean = false;

@@ -5,7 +5,8 @@
  * documents. A fan-out of one slice is finished where it was found; a larger one queues up behind
  * the others, so small notifications pass between its slices. When the outbox takes no more, the
  * fan-out at the front is tried again first and nothing new is read: the rings fill, receivers
- * park, producers feel it.
+ * park, producers feel it. What was just read and found no slot queues up at the end: at the front, a
+ * stream of small notifications could keep a large one from ever being posted.
  */
 #include "path/dispatch.h"
 
@@ -42,8 +43,9 @@ typedef struct spr_dispatcher {
 	spr_fanout *open_head; /* the one to be posted next */
 	spr_fanout *open_tail;
 	bool is_blocked; /* the head found no slot or bytes */
-	uint64_t blocked_since_ns;
-	uint64_t taken_when_blocked;
+	/* the outbox has taken nothing since then; 0: nothing waits for it */
+	uint64_t stalled_since_ns;
+	uint64_t taken_when_stalled;
 	spr_fanout fanouts[SPR_OPEN_FANOUTS];
 
 	/* written by the dispatcher, read by main */
@@ -105,18 +107,13 @@ gives_up(const spr_dispatcher *self)
 static void
 fail_rest(spr_dispatcher *self, spr_fanout *fanout, spreader_reason reason)
 {
-	if (fanout->notification->upstream ==
-	    SPR_UPSTREAM_NONE) /* nobody can be told: keep the document */
-		spr_dead_letter_write(self->config->dead_letter, reason, (spr_range){NULL, 0},
-				      (spr_range){NULL, 0}, fanout->document);
 	spr_fanout_fail_rest(fanout, &self->env, reason);
 	recycle(self, fanout);
 }
 
-/* Posts a slice and puts the fan-out where it belongs: free, behind the others, or at the front and
- * blocked. */
+/* Posts a slice and puts the fan-out where it belongs: free, behind the others, or where it was. */
 static void
-post_slice(spr_dispatcher *self, spr_fanout *fanout)
+post_slice(spr_dispatcher *self, spr_fanout *fanout, bool is_new)
 {
 	switch (spr_fanout_post(fanout, &self->env, self->lane, self->slice)) {
 	case SPR_SLICE_DONE:
@@ -126,43 +123,52 @@ post_slice(spr_dispatcher *self, spr_fanout *fanout)
 		append_open(self, fanout);
 		break;
 	case SPR_SLICE_BLOCKED:
-		prepend_open(self, fanout);
-		if (!self->is_blocked) {
-			self->blocked_since_ns = spr_clock_now_ns();
-			self->taken_when_blocked = spr_outbox_taken(self->config->outbox);
-		}
+		if (is_new)
+			append_open(self, fanout);
+		else
+			prepend_open(self, fanout);
 		self->is_blocked = true;
 		return;
 	}
 	self->is_blocked = false;
 }
 
-/* The outbox has taken nothing at all for too long: the open notification's jobs fail together. */
-static void
+/*
+ * The outbox has taken nothing at all for too long: what it was given and has not taken fails, and so do the jobs that
+ * the open notification has left. Units of work done.
+ */
+static unsigned
 check_outbox_timeout(spr_dispatcher *self)
 {
 	uint64_t timeout_ns = self->config->outbox_timeout_ns;
 	uint64_t taken = spr_outbox_taken(self->config->outbox);
 	uint64_t now_ns;
 
-	if (timeout_ns == 0 || !self->is_blocked)
-		return;
-	now_ns = spr_clock_now_ns();
-	if (taken != self->taken_when_blocked) {
-		self->taken_when_blocked = taken;
-		self->blocked_since_ns = now_ns;
+	if (timeout_ns == 0)
+		return (0);
+	if (!self->is_blocked && spr_outbox_lane_out(self->lane) == 0) {
+		self->stalled_since_ns = 0;
+		return (0);
 	}
-	if (now_ns < self->blocked_since_ns + timeout_ns) {
-		self->agent.wake_at_ns = self->blocked_since_ns + timeout_ns;
-		return;
+	now_ns = spr_clock_now_ns();
+	if (self->stalled_since_ns == 0 || taken != self->taken_when_stalled) {
+		self->taken_when_stalled = taken;
+		self->stalled_since_ns = now_ns;
+	}
+	if (now_ns < self->stalled_since_ns + timeout_ns) {
+		self->agent.wake_at_ns = self->stalled_since_ns + timeout_ns;
+		return (0);
 	}
 	spr_warn("OUTBOX-TIMEOUT",
 		 "dispatcher=%u why=\"no worker took a job for --outbox-timeout; the open "
 		 "notification fails\"",
 		 self->number);
 	spr_outbox_abort(self->lane, SPREADER_REASON_PUSH_FAILED);
-	fail_rest(self, pop_open(self), SPREADER_REASON_PUSH_FAILED);
+	if (self->is_blocked)
+		fail_rest(self, pop_open(self), SPREADER_REASON_PUSH_FAILED);
 	self->is_blocked = false;
+	self->stalled_since_ns = 0;
+	return (1);
 }
 
 static unsigned
@@ -178,7 +184,7 @@ post_open(spr_dispatcher *self)
 	}
 	if (self->open_head == NULL)
 		return (0);
-	post_slice(self, pop_open(self));
+	post_slice(self, pop_open(self), false);
 	return (self->is_blocked ? 0 : 1);
 }
 
@@ -215,6 +221,15 @@ take_notification(spr_dispatcher *self)
 	return (notification);
 }
 
+/* Nobody can be told should a job fail: then the document goes to the dead letters. */
+static void
+keep_message(spr_notification *notification, const spr_fanout *fanout)
+{
+	spr_buf_hold(fanout->message);
+	notification->message = fanout->message;
+	notification->document = fanout->document;
+}
+
 /* Reads one document of the message. False: nothing was left in it. */
 static bool
 read_document(spr_dispatcher *self, spr_notification *notification)
@@ -239,7 +254,9 @@ read_document(spr_dispatcher *self, spr_notification *notification)
 		self->free = fanout->next_open;
 		spr_buf_hold(self->message);
 		fanout->message = self->message;
-		post_slice(self, fanout);
+		if (notification->upstream == SPR_UPSTREAM_NONE)
+			keep_message(notification, fanout);
+		post_slice(self, fanout, true);
 	}
 	return (true);
 }
@@ -253,9 +270,9 @@ read_documents(spr_dispatcher *self, unsigned max)
 	while (n < max && !self->is_blocked && self->free != NULL && has_message(self)) {
 		if ((notification = take_notification(self)) == NULL)
 			break;
-		if (read_document(self, notification))
-			n++;
-		else
+		/* a message without documents counts too: a turn must end whatever a peer sends */
+		n++;
+		if (!read_document(self, notification))
 			finish_message(self);
 	}
 	/* a message read to its end is not kept for the next turn to find out */
@@ -277,7 +294,7 @@ turn(spr_dispatcher *self, unsigned documents, unsigned jobs)
 	atomic_store_explicit(&self->is_busy, true, memory_order_relaxed);
 	posted = post_open(self);
 	read = read_documents(self, documents);
-	check_outbox_timeout(self);
+	posted += check_outbox_timeout(self);
 	/* release: who reads false (the drain) sees all that was done before */
 	if (self->message == NULL && self->open_head == NULL)
 		atomic_store_explicit(&self->is_busy, false, memory_order_release);
@@ -367,6 +384,7 @@ spr_dispatchers_connect(spr_dispatchers *dispatchers, spr_intake *intake, spr_ou
 
 	dispatchers->config.intake = intake;
 	dispatchers->config.outbox = outbox;
+	spr_ledger_connect(dispatchers->config.ledger, intake);
 	for (unsigned d = 0; d < dispatchers->config.n_dispatchers; d++) {
 		spr_dispatcher *self = &dispatchers->dispatcher[d];
 

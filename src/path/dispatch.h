@@ -1,17 +1,20 @@
 /*
  * dispatch - dispatchers: pop messages, scan documents, resolve subscribers, post jobs.
  *
- *   ring --spr_intake_pop--> message --spr_scan_document--> document --claim, normalise, resolve-->
- * fan-out |                                      | nack, ack of a copy, reject spr_fanout_post
- * (slices) v                                      v ledger <------ last pending count ----- outbox
+ *   ring --spr_intake_pop--> message --spr_scan_document--> document --claim, normalise, resolve--> fan-out
+ *                                                              |                                      |
+ *                                                              | nack, ack of a copy, reject          | spr_fanout_post
+ *                                                              v                                      v (slices)
+ *                                                            ledger <----- last pending count ----- outbox
  *
  * Writer      each dispatcher its own state
  * Reader      as the writer; main asks for idleness and tells them to shut down
- * Ownership   a popped message is the dispatcher's until each of its fan-outs and the reading
- * itself have finished it Ordering    E1 (rings), E4 (epoch), E9 (claims), E12 (pending) Progress
- * never waits inside a section; waits by parking, woken through its waiter Limits SPR_OPEN_FANOUTS
- * fan-outs open at once per dispatcher; slices of SPR_SLICE_JOBS jobs Teardown    intake stopped,
- * idle, spr_dispatchers_stop(), free
+ * Ownership   a popped message is the dispatcher's until each of its fan-outs and the reading itself have finished it;
+ *             a notification that nobody can be told about keeps it until its last job has ended
+ * Ordering    E1 (rings), E4 (epoch), E9 (claims), E12 (pending), E15 (turns)
+ * Progress    never waits inside a section; waits by parking, woken through its waiter
+ * Limits      SPR_OPEN_FANOUTS fan-outs open at once per dispatcher; slices of SPR_SLICE_JOBS jobs
+ * Teardown    intake stopped, idle, spr_dispatchers_stop(), free
  */
 #pragma once
 

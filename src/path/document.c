@@ -66,6 +66,7 @@ identify(spr_document_env *env, const spr_document *document, spr_notification *
 	notification->entry = SPR_ANSWER_NONE;
 	notification->upstream = SPR_UPSTREAM_NONE;
 	notification->id_len = 0;
+	notification->message = NULL;
 	atomic_store_explicit(&notification->failure, SPREADER_REASON_NONE,
 			      memory_order_relaxed /* not shared yet */);
 	if (config->format == SPR_FORMAT_BARE)
@@ -154,16 +155,13 @@ resolve(spr_document_env *env, const spr_document *document, spr_fanout *fanout)
 		return (SPREADER_REASON_OVERLOAD);
 	spr_count_add(SPR_C_SUPPRESSED_EXPIRED, matches->suppressed_expired);
 	spr_count_add(SPR_C_SUPPRESSED_DUPLICATE, matches->suppressed_duplicate);
-	if (matches->n > 0 &&
-	    spr_fanout_set_payload(fanout, document, config->message_as_string) != SPR_OK) {
-		spr_matches_drop_from(config->subscriptions, matches, 0);
-		return (SPREADER_REASON_OVERLOAD);
-	}
-	if (matches->n > 0 && spr_fanout_longest_job(fanout) > config->max_job) {
-		spr_matches_drop_from(config->subscriptions, matches, 0);
-		return (SPREADER_REASON_TOO_LARGE);
-	}
-	return (SPREADER_REASON_NONE);
+	if (matches->n == 0)
+		return (SPREADER_REASON_NONE);
+	rv = spr_fanout_set_payload(fanout, document, config->message_as_string, config->max_job);
+	if (rv == SPR_OK && spr_fanout_longest_job(fanout) <= config->max_job)
+		return (SPREADER_REASON_NONE);
+	spr_matches_drop_from(config->subscriptions, matches, 0);
+	return (rv == SPR_E_NOMEM ? SPREADER_REASON_OVERLOAD : SPREADER_REASON_TOO_LARGE);
 }
 
 static void

@@ -2,8 +2,9 @@
  * document - from one scanned document to what becomes of it: a fan-out, an answer, or a rejection.
  *
  * Writer      one dispatcher
- * Ownership   the notification is taken in: it is in the fan-out, with the ledger, or given back
- * when the call returns Ordering    E4 (one epoch section around the look-up), E9 (claim), E12
+ * Reader      as the writer
+ * Ownership   the notification is taken in: it is in the fan-out, with the ledger, or given back when the call returns
+ * Ordering    E4 (one epoch section around the look-up), E9 (claim), E12
  * Progress    never waits
  * Limits      as in the dispatch config
  * Teardown    spr_document_env_fini()

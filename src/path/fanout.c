@@ -11,11 +11,13 @@
 #include "base/counters.h"
 
 static spr_err
-encode_as_string(spr_fanout *fanout, spr_range text)
+encode_as_string(spr_fanout *fanout, spr_range text, size_t max)
 {
 	size_t len = spr_json_quoted_len(text.at, text.len);
 	uint8_t *grown;
 
+	if (len > max)
+		return (SPR_E_TOO_LARGE);
 	if (len > fanout->encoded_capacity) {
 		if ((grown = spr_mem_realloc(fanout->encoded, len)) == NULL)
 			return (SPR_E_NOMEM);
@@ -28,10 +30,10 @@ encode_as_string(spr_fanout *fanout, spr_range text)
 }
 
 spr_err
-spr_fanout_set_payload(spr_fanout *fanout, const spr_document *document, bool as_string)
+spr_fanout_set_payload(spr_fanout *fanout, const spr_document *document, bool as_string, size_t max)
 {
 	if (document->payload_is_message && as_string)
-		return (encode_as_string(fanout, document->payload));
+		return (encode_as_string(fanout, document->payload, max));
 	fanout->payload = document->payload;
 	return (SPR_OK);
 }
@@ -49,6 +51,7 @@ spr_fanout_open(spr_fanout *fanout)
 
 	notification->n_jobs = (uint32_t)fanout->matches.n;
 	fanout->next = 0;
+	fanout->slice_left = 0;
 	/* relaxed: nobody else knows the record yet; the first post publishes it */
 	atomic_store_explicit(&notification->pending, notification->n_jobs + 1,
 			      memory_order_relaxed);
@@ -71,9 +74,12 @@ close_fanout(spr_fanout *fanout, const spr_fanout_env *env, unsigned left)
 spr_slice
 spr_fanout_post(spr_fanout *fanout, const spr_fanout_env *env, spr_outbox_lane *lane, unsigned max)
 {
+	spr_slice slice = SPR_SLICE_DONE;
 	unsigned failed = 0;
 
-	for (unsigned i = 0; fanout->next < fanout->matches.n; i++) {
+	if (fanout->slice_left == 0)
+		fanout->slice_left = max;
+	for (; fanout->next < fanout->matches.n; fanout->next++, fanout->slice_left--) {
 		spr_callback *callback = fanout->matches.callback[fanout->next];
 		spr_job job = {
 		    .prefix = spr_callback_prefix(callback),
@@ -81,21 +87,22 @@ spr_fanout_post(spr_fanout *fanout, const spr_fanout_env *env, spr_outbox_lane *
 		    .payload = fanout->payload.at,
 		    .payload_len = fanout->payload.len,
 		};
-		spr_post posted =
-		    i < max ? spr_outbox_post(lane, &job, fanout->notification) : SPR_POST_BLOCKED;
+		spr_post posted = SPR_POST_BLOCKED;
 
+		if (fanout->slice_left > 0)
+			posted = spr_outbox_post(lane, &job, fanout->notification);
 		if (posted == SPR_POST_BLOCKED) {
-			/* never the last count: the dispatcher's own is still out */
-			if (failed > 0)
-				(void)spr_notification_release(fanout->notification, failed);
-			return (i < max ? SPR_SLICE_BLOCKED : SPR_SLICE_MORE);
+			slice = fanout->slice_left > 0 ? SPR_SLICE_BLOCKED : SPR_SLICE_MORE;
+			break;
 		}
 		failed += posted == SPR_POST_FAILED;
 		spr_callback_drop(env->subscriptions, callback);
-		fanout->next++;
 	}
-	close_fanout(fanout, env, failed + 1);
-	return (SPR_SLICE_DONE);
+	if (slice == SPR_SLICE_DONE)
+		close_fanout(fanout, env, failed + 1);
+	else if (failed > 0) /* never the last count: the dispatcher's own is still out */
+		(void)spr_notification_release(fanout->notification, failed);
+	return (slice);
 }
 
 void

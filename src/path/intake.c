@@ -361,7 +361,8 @@ spr_intake_waiting(const spr_intake *intake)
 size_t
 spr_intake_bytes(const spr_intake *intake)
 {
-	return (atomic_load_explicit(&intake->bytes, memory_order_relaxed /* a gauge */));
+	/* acquire: who reads 0 (the drain) sees what was done before the last message was finished */
+	return (atomic_load_explicit(&intake->bytes, memory_order_acquire));
 }
 
 unsigned

@@ -47,7 +47,7 @@ void spr_intake_free(spr_intake *intake);
 
 /* [dispatcher number d] The next message, one reference to finish; NULL when there is none. */
 spr_buf *spr_intake_pop(spr_intake *intake, unsigned d);
-/* [dispatcher] Gives back one reference; the last one returns the bytes to the budget. */
+/* [any] Gives back one reference; the last one returns the bytes to the budget. */
 void spr_intake_finish(spr_intake *intake, spr_buf *buf);
 
 /* [any] Snapshots: messages waiting in rings or held, bytes of the budget in use, receivers

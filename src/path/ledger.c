@@ -21,6 +21,7 @@ struct spr_ledger {
 	/* constant after start */
 	spr_ledger_config config;
 	spr_agent agent;
+	spr_intake *intake;
 	spr_upstream upstreams[MAX_UPSTREAMS];
 	unsigned n_upstreams;
 
@@ -63,6 +64,28 @@ wake_ledger(void *arg)
 	spr_agent_wake(&ledger->agent);
 }
 
+/* Nobody can be told: what was not done is kept. */
+static void
+end_unanswered(spr_ledger *ledger, spr_notification *notification)
+{
+	spreader_reason reason = spr_notification_failure(notification);
+	spr_range id = {notification->id, notification->id_len};
+
+	if (notification->message != NULL) {
+		if (reason != SPREADER_REASON_NONE)
+			spr_dead_letter_write(ledger->config.dead_letter, reason,
+					      (spr_range){NULL, 0}, id, notification->document);
+		spr_intake_finish(ledger->intake, notification->message);
+	}
+	spr_notification_give_back(ledger->config.notifications, notification);
+}
+
+void
+spr_ledger_connect(spr_ledger *ledger, spr_intake *intake)
+{
+	ledger->intake = intake;
+}
+
 void
 spr_ledger_complete(spr_ledger *ledger, spr_notification *notification)
 {
@@ -70,7 +93,7 @@ spr_ledger_complete(spr_ledger *ledger, spr_notification *notification)
 		count_outcome(
 		    notification); /* a copy that is acked again was counted the first time */
 	if (notification->upstream == SPR_UPSTREAM_NONE) {
-		spr_notification_give_back(ledger->config.notifications, notification);
+		end_unanswered(ledger, notification);
 		return;
 	}
 	spr_mailbox_push(&ledger->completed,

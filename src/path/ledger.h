@@ -23,6 +23,7 @@
 #include "net/req.h"
 #include "path/answers.h"
 #include "path/dead_letter.h"
+#include "path/intake.h"
 #include "path/notification.h"
 
 typedef struct spr_ledger spr_ledger;
@@ -54,7 +55,13 @@ void spr_ledger_stop(spr_ledger *ledger);
 /* [main] NULL is fine. */
 void spr_ledger_free(spr_ledger *ledger);
 
-/* [owner of the notification] Its failure is the answer: NONE is an ack. */
+/* [main, before start] Where messages go that notifications without an upstream have kept. */
+void spr_ledger_connect(spr_ledger *ledger, spr_intake *intake);
+
+/*
+ * [owner of the notification] Its failure is the answer: NONE is an ack. Without an upstream a failure goes to the dead
+ * letters, if the message was kept, and the record is free at once.
+ */
 void spr_ledger_complete(spr_ledger *ledger, spr_notification *notification);
 /* [any] Peers of all ack sockets now. */
 unsigned spr_ledger_peers(const spr_ledger *ledger);

@@ -26,6 +26,8 @@
 
 #include "base/mem.h"
 #include "base/stack.h"
+#include "net/buf.h"
+#include "path/scan.h"
 #include "path/waiters.h"
 #include "spreader/wire.h"
 
@@ -42,6 +44,8 @@ struct spr_notification {
 	uint32_t n_jobs;   /* distinct callbacks */
 	uint16_t upstream; /* who gets the answer; SPR_UPSTREAM_NONE: nobody */
 	uint16_t id_len;
+	spr_buf *message;   /* kept while jobs are out that nobody can be told about; else NULL */
+	spr_range document; /* in it */
 
 	/* written by whoever completes a job */
 	atomic_uint pending; /* jobs not yet ended, plus one while the dispatcher holds it */

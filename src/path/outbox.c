@@ -225,6 +225,12 @@ spr_outbox_abort(spr_outbox_lane *self, spreader_reason reason)
 	self->outbox->config.transport->lane_abort(self->lane);
 }
 
+unsigned
+spr_outbox_lane_out(const spr_outbox_lane *self)
+{
+	return (atomic_load_explicit(&self->n_out, memory_order_relaxed /* a gauge */));
+}
+
 uint64_t
 spr_outbox_taken(const spr_outbox *outbox)
 {

@@ -57,6 +57,8 @@ spr_post spr_outbox_post(spr_outbox_lane *lane, const spr_job *job, spr_notifica
 /* [dispatcher, its lane] Ends what no pipe has taken; each such job fails its notification with
  * this reason. */
 void spr_outbox_abort(spr_outbox_lane *lane, spreader_reason reason);
+/* [any] Jobs of the lane that no pipe has taken. */
+unsigned spr_outbox_lane_out(const spr_outbox_lane *lane);
 /* [any] Jobs taken by pipes so far: stands still while the outbox takes nothing. */
 uint64_t spr_outbox_taken(const spr_outbox *outbox);
 /* [any] Snapshot: bytes of jobs that no pipe has taken. */

@@ -101,6 +101,7 @@ test_outbox_timeout(void **state)
 	subscribe_many(f, "UN", 3);
 	push_envelope(f, "1", BODY);
 	expect_nack(f, "1", "push_failed");
+	expect_stat(f, "spreader_answers_accepted_total", 1); /* until then it is in flight */
 	start_worker(f);
 	push_envelope(f, "1", BODY); /* a nacked id is forgotten */
 	expect_many_jobs(f, 3, BODY);
