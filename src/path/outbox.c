@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "base/counters.h"
+#include "base/sync.h"
 
 struct spr_outbox_lane {
 	/* constant after open */
@@ -147,18 +148,24 @@ spr_outbox_lane_open(spr_outbox_lane **out, spr_outbox *outbox, unsigned d)
 	return (SPR_OK);
 }
 
-/* A single job over the whole limit is let through when nothing else is out: it must go some time.
+/*
+ * A single job over the whole limit is let through when nothing else is out: it must go some time.
+ * Bytes are taken only when there is room, never added and taken off again: another dispatcher
+ * would see the budget used, park, and be woken by nobody, as nothing is out that could end.
  */
 static bool
 take_bytes(spr_outbox *outbox, size_t len)
 {
-	/* E11: seq_cst against give_back_bytes */
-	size_t used = atomic_fetch_add_explicit(&outbox->bytes, len, memory_order_seq_cst);
+	/* E11: seq_cst against give_back_bytes, also when the swap fails */
+	size_t used = atomic_load_explicit(&outbox->bytes, memory_order_seq_cst);
 
-	if (used == 0 || used + len <= outbox->config.max_bytes)
-		return (true);
-	atomic_fetch_sub_explicit(&outbox->bytes, len, memory_order_seq_cst /* E11 */);
-	return (false);
+	do {
+		if (used != 0 && used + len > outbox->config.max_bytes)
+			return (false);
+		SPR_YIELD();
+	} while (!atomic_compare_exchange_weak_explicit(
+	    &outbox->bytes, &used, used + len, memory_order_seq_cst, memory_order_seq_cst));
+	return (true);
 }
 
 /* Slot and bytes, or the dispatcher's wants set and false. */
@@ -168,7 +175,9 @@ reserve(spr_outbox_lane *self, size_t len)
 	const spr_transport *transport = self->outbox->config.transport;
 
 	if (transport->lane_room(self->lane) == 0) {
+		SPR_YIELD();
 		spr_waiter_want(self->waiter, SPR_WANT_SLOT); /* E11: declare, then look again */
+		SPR_YIELD();
 		if (transport->lane_room(self->lane) == 0) {
 			spr_count(SPR_C_DISPATCHER_WAITS_SLOT);
 			return (false);
@@ -176,7 +185,9 @@ reserve(spr_outbox_lane *self, size_t len)
 	}
 	if (take_bytes(self->outbox, len))
 		return (true);
+	SPR_YIELD();
 	spr_waiter_want(self->waiter, SPR_WANT_BYTES); /* E11 */
+	SPR_YIELD();
 	if (take_bytes(self->outbox, len))
 		return (true);
 	spr_count(SPR_C_DISPATCHER_WAITS_BYTES);

@@ -177,6 +177,42 @@ test_no_slot_blocks_and_half_a_lane_wakes(void **state)
 	close_scene(&s);
 }
 
+/* Says that there is no room, and all sends end at that very moment, before anybody has asked to be woken. */
+static unsigned
+room_that_comes_late(spr_push_lane *lane)
+{
+	unsigned room = spr_transport_fake.lane_room(lane);
+
+	if (room == 0)
+		spr_fake_end_all(0, SPR_OK);
+	return (room);
+}
+
+static void
+test_slots_that_come_back_unnoticed_are_found(void **state)
+{
+	scene s;
+	spr_transport transport = spr_transport_fake;
+	spr_notification *notification;
+	spr_outbox_config config;
+
+	(void)state;
+	open_ledger(&s);
+	config = make_config(&s);
+	config.max_bytes = SIZE_MAX;
+	config.transport = &transport;
+	transport.lane_room = room_that_comes_late;
+	assert_ok(spr_outbox_new(&s.outbox, &config));
+	assert_ok(spr_outbox_lane_open(&s.lane[0], s.outbox, 0));
+	notification = take(&s, SPR_OUTBOX_SLOTS + 1);
+	for (unsigned i = 0; i <= SPR_OUTBOX_SLOTS; i++)
+		assert_int_equal(post(&s, 0, notification, 30), SPR_POST_OK);
+	assert_int_equal(spr_fake_busy(0), 1);
+	spr_fake_end_all(0, SPR_OK);
+	release(&s, notification, 1);
+	close_scene(&s);
+}
+
 static void
 test_no_bytes_blocks_and_every_end_wakes(void **state)
 {
@@ -375,6 +411,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_a_job_is_prefix_payload_and_brace),
 	    cmocka_unit_test(test_no_slot_blocks_and_half_a_lane_wakes),
+	    cmocka_unit_test(test_slots_that_come_back_unnoticed_are_found),
 	    cmocka_unit_test(test_no_bytes_blocks_and_every_end_wakes),
 	    cmocka_unit_test(test_a_job_larger_than_the_budget_goes_alone),
 	    cmocka_unit_test(test_a_failed_send_fails_its_notification_only),
