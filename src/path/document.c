@@ -77,8 +77,7 @@ identify(spr_document_env *env, const spr_document *document, spr_notification *
 		from_len = spr_scan_decode(document->from, from, sizeof(from), &ignored);
 	if (!spr_ledger_has_upstreams(config->ledger))
 		return (!document->has_from || from_len == 0); /* envelopes, but nobody to answer */
-	if (from_len == SIZE_MAX)
-		return (false);
+	/* SIZE_MAX is no name's length either */
 	notification->upstream = spr_ledger_upstream(config->ledger, (const char *)from, from_len);
 	return (notification->upstream != SPR_UPSTREAM_NONE);
 }
