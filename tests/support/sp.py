@@ -4,12 +4,11 @@
     sp.py push URL            each line of stdin is one message
     sp.py pull URL COUNT      prints COUNT messages, one a line
     sp.py ask URL TEXT        a REQ; prints the reply
-    sp.py acks COUNT          a REP server on a free port: prints its URL, then every request, and replies
-                              {"ok":true}; ends when COUNT ids have been acked or nacked
+    sp.py acks                a REP server on a free port: prints its URL, then every request, and replies
+                              {"ok":true}, until it is killed
 
 URL is tcp://HOST:PORT or ipc://PATH.
 """
-import json
 import os
 import select
 import socket
@@ -96,12 +95,11 @@ def ask(url, text):
     print(reply[4:].decode())
 
 
-def acks(count):
+def acks():
     listener = socket.create_server(("127.0.0.1", 0))
     print(f"tcp://127.0.0.1:{listener.getsockname()[1]}", flush=True)
     connections = {}
-    left = int(count)
-    while left > 0:
+    while True:
         for sock in select.select([listener, *connections], [], [])[0]:
             if sock is listener:
                 accepted = listener.accept()[0]
@@ -113,17 +111,12 @@ def acks(count):
                 connections.pop(sock).sock.close()
                 continue
             print(message[4:].decode(), flush=True)
-            answers = json.loads(message[4:])
-            left -= len(answers.get("ack", [])) + len(answers.get("nack", []))
             connections[sock].send(message[:4] + b'{"ok":true}')
-    # The last reply must not be cut off by our exit: the peer closes, or asks again.
-    for connection in connections.values():
-        connection.sock.shutdown(socket.SHUT_WR)
 
 
 if __name__ == "__main__":
     verbs = {"push": push, "pull": pull, "ask": ask, "acks": acks}
-    if len(sys.argv) < 3 or sys.argv[1] not in verbs:
+    if len(sys.argv) < 2 or sys.argv[1] not in verbs:
         sys.exit(__doc__)
     try:
         verbs[sys.argv[1]](*sys.argv[2:])
