@@ -14,7 +14,9 @@
  *   2. A key that is in the table for the whole of a claim is found by it, whatever else is
  *      inserted or removed meanwhile.
  *   3. A claim never returns the state of another key, nor one that its key left before the call.
- *   4. Nobody waits: a claim starts again only because another operation on the same bucket has
+ *   4. A claim that returns IN_FLIGHT is known to the ledger: it came before answering, or acked or
+ *      forget reports it.
+ *   5. Nobody waits: a claim starts again only because another operation on the same bucket has
  *      been completed.
  *
  * How. A bucket is one 64-bit word: the number of its first entry and a version. Every change of
@@ -54,6 +56,12 @@
  * Promise 1 follows from W3: of two claims that found a key absent in the same version of the
  * bucket one fails to swap, and a version in which it is absent stays so until a W3.
  *
+ * Copies. A claim that finds its key in flight sets a mark in the entry's state, then looks at the
+ * word again (W4); changed: it starts again. The ledger changes the word (R2) or the state (acked)
+ * first and looks at the mark afterwards. All four are sequentially consistent, so either the
+ * ledger sees the mark or the claim sees the change. A mark that lands on an entry which was removed
+ * and re-used meanwhile costs its new owner an answer too many, which upstream accepts.
+ *
  * Version wrap. A word has 28 bits of entry number and 36 of version. A wrong answer needs a walk
  * that is suspended between W1 and W2 while this one bucket is changed exactly 2^36 times: with a
  * million claims and removals a second that all fall on one bucket of two million, 19 hours. The
@@ -90,7 +98,8 @@
 
 _Static_assert(SPR_ANSWERS_MAX == UINT64_C(1) << INDEX_BITS, "entry numbers 1..max fit");
 
-typedef enum entry_state { STATE_IN_FLIGHT, STATE_ACKED } entry_state;
+/* Bits of a state; none: in flight. */
+enum { STATE_IN_FLIGHT = 0, STATE_ACKED = 1, STATE_COPIED = 2 };
 
 typedef struct entry {
 	_Atomic uint64_t low;
@@ -144,9 +153,10 @@ static bool
 swap_word(word *at, uint64_t *expected, uint32_t index)
 {
 	SPR_YIELD();
-	/* E9 release: the removal, or the fields of a new entry; acquire: the chain it found */
+	/* E9 release: the removal, or the fields of a new entry; acquire: the chain it found;
+	 * seq_cst: R2, "Copies" above */
 	return (atomic_compare_exchange_weak_explicit(at, expected, successor(*expected, index),
-						      memory_order_acq_rel, memory_order_acquire));
+						      memory_order_seq_cst, memory_order_acquire));
 }
 
 static void
@@ -214,7 +224,7 @@ typedef enum walk_result { WALK_FOUND, WALK_ABSENT, WALK_DISTURBED } walk_result
 /* Looks for the key in the chain that the word `seen` stood for. */
 static walk_result
 walk(const spr_answers *answers, const word *bucket, uint64_t seen, spr_answer_key key,
-     uint32_t *state)
+     uint32_t *found, uint32_t *state)
 {
 	uint32_t index = index_of(seen);
 
@@ -224,6 +234,7 @@ walk(const spr_answers *answers, const word *bucket, uint64_t seen, spr_answer_k
 		uint64_t low = atomic_load_explicit(&e->low, memory_order_acquire);
 		uint64_t high = atomic_load_explicit(&e->high, memory_order_acquire);
 		uint32_t state_now = atomic_load_explicit(&e->state, memory_order_acquire);
+		uint32_t here = index;
 
 		index = atomic_load_explicit(&e->next, memory_order_acquire);
 		SPR_YIELD();
@@ -231,6 +242,7 @@ walk(const spr_answers *answers, const word *bucket, uint64_t seen, spr_answer_k
 		if (atomic_load_explicit(bucket, memory_order_relaxed) != seen)
 			return (WALK_DISTURBED);
 		if (low == key.low && high == key.high) {
+			*found = here;
 			*state = state_now;
 			return (WALK_FOUND);
 		}
@@ -238,19 +250,35 @@ walk(const spr_answers *answers, const word *bucket, uint64_t seen, spr_answer_k
 	return (WALK_ABSENT);
 }
 
+/* Tells the ledger of a copy. False: the entry may have left the chain meanwhile. */
+static bool
+mark_copied(spr_answers *answers, const word *bucket, uint64_t seen, uint32_t index,
+	    uint32_t *state)
+{
+	SPR_YIELD();
+	/* E9: seq_cst, "Copies" above */
+	*state = atomic_fetch_or_explicit(&answers->entries[index].state, STATE_COPIED,
+					  memory_order_seq_cst);
+	SPR_YIELD();
+	return (atomic_load_explicit(bucket, memory_order_seq_cst) == seen); /* W4 */
+}
+
 spr_claim
 spr_answers_claim(spr_answers *answers, spr_answer_key key, uint32_t *out)
 {
 	word *bucket = bucket_of(answers, key.low);
-	uint32_t mine = NO_ENTRY, state;
+	uint32_t mine = NO_ENTRY, found, state;
 
 	SPR_ASSERT_ROLE(SPR_ROLE_DISPATCHER);
 	for (;;) {
 		/* E9 acquire: W1, pairs with swap_word() of removals and of other claims */
 		uint64_t seen = atomic_load_explicit(bucket, memory_order_acquire);
-		walk_result result = walk(answers, bucket, seen, key, &state);
+		walk_result result = walk(answers, bucket, seen, key, &found, &state);
 
 		if (result == WALK_DISTURBED)
+			continue;
+		if (result == WALK_FOUND && (state & STATE_ACKED) == 0 &&
+		    !mark_copied(answers, bucket, seen, found, &state))
 			continue;
 		if (result == WALK_FOUND)
 			break;
@@ -268,7 +296,7 @@ spr_answers_claim(spr_answers *answers, spr_answer_key key, uint32_t *out)
 	}
 	if (mine != NO_ENTRY)
 		free_entry(answers, mine);
-	return (state == STATE_ACKED ? SPR_CLAIM_ACKED : SPR_CLAIM_IN_FLIGHT);
+	return ((state & STATE_ACKED) != 0 ? SPR_CLAIM_ACKED : SPR_CLAIM_IN_FLIGHT);
 }
 
 /* The entry in front of `index` in its chain; NO_ENTRY when it is the first. */
@@ -286,9 +314,9 @@ predecessor(const spr_answers *answers, uint32_t first, uint32_t index)
 	return (prev);
 }
 
-/* R1 to R3. When a claim makes the first swap fail, the entry is no longer the first. */
+/* R1 and R2. When a claim makes the first swap fail, the entry is no longer the first. */
 static void
-remove_entry(spr_answers *answers, uint32_t index)
+unlink_entry(spr_answers *answers, uint32_t index)
 {
 	entry *e = &answers->entries[index];
 	/* relaxed, both: came to the ledger with the entry, and only the ledger changes links */
@@ -302,22 +330,32 @@ remove_entry(spr_answers *answers, uint32_t index)
 		prev = predecessor(answers, index_of(seen), index);
 		if (prev != NO_ENTRY)
 			break;
-		if (swap_word(bucket, &seen, next)) {
-			free_entry(answers, index);
+		if (swap_word(bucket, &seen, next))
 			return;
-		}
 	}
 	/* E9 release: R1, a claim that misses the entry sees what was done before forget */
 	atomic_store_explicit(&answers->entries[prev].next, next, memory_order_release);
 	while (!swap_word(bucket, &seen, index_of(seen)))
 		continue;
+}
+
+/* R1 to R3. True: the entry bore the mark of a copy. */
+static bool
+remove_entry(spr_answers *answers, uint32_t index)
+{
+	uint32_t state;
+
+	unlink_entry(answers, index);
+	/* E9: seq_cst, behind R2: "Copies" above */
+	state = atomic_load_explicit(&answers->entries[index].state, memory_order_seq_cst);
 	free_entry(answers, index);
+	return ((state & STATE_COPIED) != 0);
 }
 
 static void
 evict_oldest(spr_answers *answers, uint32_t n_acked)
 {
-	remove_entry(answers, answers->acked[answers->oldest]);
+	(void)remove_entry(answers, answers->acked[answers->oldest]);
 	answers->oldest = answers->oldest + 1 == answers->dedup_window ? 0 : answers->oldest + 1;
 	/* relaxed: a snapshot for metrics, and only the ledger decides by it */
 	atomic_store_explicit(&answers->n_acked, n_acked - 1, memory_order_relaxed);
@@ -329,24 +367,30 @@ leave_in_flight(spr_answers *answers, uint32_t index)
 	(void)index; /* for the asserts only */
 	SPR_ASSERT_ROLE(SPR_ROLE_LEDGER);
 	SPR_ASSERT(index != NO_ENTRY && index <= answers->n_entries);
-	/* relaxed: only the ledger changes a state */
-	SPR_ASSERT(atomic_load_explicit(&answers->entries[index].state, memory_order_relaxed) ==
-		   STATE_IN_FLIGHT);
+	/* relaxed: only the ledger sets this bit */
+	SPR_ASSERT((atomic_load_explicit(&answers->entries[index].state, memory_order_relaxed) &
+		    STATE_ACKED) == 0);
 	/* relaxed: a snapshot for metrics */
 	atomic_fetch_sub_explicit(&answers->n_in_flight, 1, memory_order_relaxed);
 }
 
 void
+spr_answers_answering(spr_answers *answers, uint32_t index)
+{
+	/* E9 acquire: a copy that was marked came before what is sent behind this */
+	atomic_fetch_and_explicit(&answers->entries[index].state, ~(uint32_t)STATE_COPIED,
+				  memory_order_acq_rel);
+}
+
+bool
 spr_answers_acked(spr_answers *answers, uint32_t index)
 {
 	/* relaxed: the ledger's own */
 	uint32_t n_acked = atomic_load_explicit(&answers->n_acked, memory_order_relaxed);
 	uint64_t slot;
 
-	if (answers->dedup_window == 0) {
-		spr_answers_forget(answers, index);
-		return;
-	}
+	if (answers->dedup_window == 0)
+		return (spr_answers_forget(answers, index));
 	leave_in_flight(answers, index);
 	if (n_acked == answers->dedup_window)
 		evict_oldest(answers, n_acked--);
@@ -354,15 +398,17 @@ spr_answers_acked(spr_answers *answers, uint32_t index)
 	answers->acked[slot % answers->dedup_window] = index;
 	/* relaxed: a snapshot for metrics, and only the ledger decides by it */
 	atomic_store_explicit(&answers->n_acked, n_acked + 1, memory_order_relaxed);
-	/* E9 release: pairs with the acquire in walk() */
-	atomic_store_explicit(&answers->entries[index].state, STATE_ACKED, memory_order_release);
+	/* E9 release: pairs with the acquire in walk(); seq_cst: "Copies" above */
+	return ((atomic_exchange_explicit(&answers->entries[index].state, STATE_ACKED,
+					  memory_order_seq_cst) &
+		 STATE_COPIED) != 0);
 }
 
-void
+bool
 spr_answers_forget(spr_answers *answers, uint32_t index)
 {
 	leave_in_flight(answers, index);
-	remove_entry(answers, index);
+	return (remove_entry(answers, index));
 }
 
 uint32_t

@@ -20,10 +20,10 @@
  *
  * Which calls may overlap (X: the caller excludes it):
  *
- *               claim  acked  forget  snapshots
- *      claim      -      -      -         -
- *      acked      -      X      X         -
- *      forget     -      X      X         -
+ *                         claim  answering, acked, forget  snapshots
+ *      claim                -                -                 -
+ *      answering, acked,
+ *      forget               -                X                 -
  */
 #pragma once
 
@@ -58,10 +58,18 @@ void spr_answers_free(spr_answers *answers);
  * is always an entry to take.
  */
 spr_claim spr_answers_claim(spr_answers *answers, spr_answer_key key, uint32_t *entry);
-/* [ledger] Upstream accepted the ack: remembered; a full window gives up its oldest one. */
-void spr_answers_acked(spr_answers *answers, uint32_t entry);
-/* [ledger] Upstream accepted the nack, or the id was given up: forgotten. */
-void spr_answers_forget(spr_answers *answers, uint32_t entry);
+/*
+ * [ledger] The answer is about to be sent. Copies that were claimed before share it; one that comes
+ * later may have been sent after upstream saw the answer, and is reported by acked or forget.
+ */
+void spr_answers_answering(spr_answers *answers, uint32_t entry);
+/*
+ * [ledger] Upstream accepted the ack: remembered; a full window gives up its oldest one. True: a
+ * copy came since answering, so the answer is owed once more (the entry is no longer the caller's).
+ */
+bool spr_answers_acked(spr_answers *answers, uint32_t entry);
+/* [ledger] Upstream accepted the nack, or the id was given up: forgotten. True as for acked. */
+bool spr_answers_forget(spr_answers *answers, uint32_t entry);
 /* [any] Snapshots. */
 uint32_t spr_answers_in_flight(const spr_answers *answers);
 uint32_t spr_answers_remembered(const spr_answers *answers);

@@ -119,7 +119,25 @@ take_completed(spr_ledger *ledger)
 	return (n);
 }
 
-/* The upstream has accepted: the ids leave the answer table, the records go back. */
+/* The id leaves the answer table, or stays there as acked. True: a copy came meanwhile. */
+static bool
+settle(spr_ledger *ledger, spr_notification *notification)
+{
+	uint32_t entry = notification->entry;
+
+	notification->entry = SPR_ANSWER_NONE;
+	if (entry == SPR_ANSWER_NONE)
+		return (false);
+	if (spr_notification_failure(notification) == SPREADER_REASON_NONE)
+		return (spr_answers_acked(ledger->config.answers, entry));
+	return (spr_answers_forget(ledger->config.answers, entry));
+}
+
+/*
+ * The upstream has accepted: the records go back. A copy that came after the answer had been sent may
+ * have been sent after upstream had seen it; so that it is not left without one, the answer goes out
+ * once more.
+ */
 static void
 free_accepted(spr_ledger *ledger, spr_notification *chain)
 {
@@ -127,14 +145,11 @@ free_accepted(spr_ledger *ledger, spr_notification *chain)
 
 	for (; chain != NULL; chain = next) {
 		next = chain->next;
-		if (chain->entry != SPR_ANSWER_NONE) {
-			if (spr_notification_failure(chain) == SPREADER_REASON_NONE)
-				spr_answers_acked(ledger->config.answers, chain->entry);
-			else
-				spr_answers_forget(ledger->config.answers, chain->entry);
-		}
 		spr_count(SPR_C_ANSWERS_ACCEPTED);
-		spr_notification_give_back(ledger->config.notifications, chain);
+		if (settle(ledger, chain))
+			spr_upstream_add(&ledger->upstreams[chain->upstream], chain);
+		else
+			spr_notification_give_back(ledger->config.notifications, chain);
 	}
 }
 
@@ -151,7 +166,7 @@ give_up(spr_ledger *ledger, const spr_upstream *upstream, spr_notification *noti
 	spr_dead_letter_write(ledger->config.dead_letter, SPREADER_REASON_REFUSED, from, id,
 			      (spr_range){NULL, 0});
 	if (notification->entry != SPR_ANSWER_NONE)
-		spr_answers_forget(ledger->config.answers, notification->entry);
+		(void)spr_answers_forget(ledger->config.answers, notification->entry);
 	spr_notification_give_back(ledger->config.notifications, notification);
 }
 
@@ -235,6 +250,7 @@ get_upstream(spr_ledger *ledger, const char *name, spr_upstream **out)
 				 MAX_UPSTREAMS));
 	self = &ledger->upstreams[ledger->n_upstreams++]; /* counted first: free must see a
 							     half-made one */
+	self->answers = config->answers;
 	self->replies = &ledger->replies;
 	self->wake = wake_ledger;
 	self->wake_arg = ledger;

@@ -211,6 +211,10 @@ send_batch(spr_upstream *self, spr_notification *batch, const char *instance, sp
 		retry_later(self, batch, false, now_ns);
 		return;
 	}
+	for (const spr_notification *one = batch; one != NULL; one = one->next) {
+		if (one->entry != SPR_ANSWER_NONE)
+			spr_answers_answering(self->answers, one->entry);
+	}
 	slot->batch = batch;
 	self->n_out++;
 	if (spr_req_send(self->req, (unsigned)(slot - self->slots), text->data, text->len) !=

@@ -14,6 +14,7 @@
 #include "base/stack.h"
 #include "net/req.h"
 #include "path/answer_text.h"
+#include "path/answers.h"
 #include "path/notification.h"
 
 #define SPR_RETRY_LEVELS 8 /* 100 ms doubling to 10 s */
@@ -46,7 +47,8 @@ struct spr_upstream {
 	spr_req *req;
 	unsigned window;
 	unsigned batch;
-	unsigned retry_min_ms;   /* the first delay; SPR_RETRY_MIN_MS but in tests */
+	unsigned retry_min_ms; /* the first delay; SPR_RETRY_MIN_MS but in tests */
+	spr_answers *answers;
 	spr_stack *replies;      /* the ledger's mailbox */
 	void (*wake)(void *arg); /* [nng-cb] */
 	void *wake_arg;
@@ -64,7 +66,7 @@ struct spr_upstream {
 	uint64_t last_send_ns;
 };
 
-/* [main] The caller has set replies, wake, wake_arg and retry_min_ms, the rest is zero. fini accepts what it leaves. */
+/* [main] The caller has set answers, replies, wake, wake_arg and retry_min_ms, the rest is zero. fini accepts what it leaves. */
 spr_err spr_upstream_init(spr_upstream *upstream, const char *name, unsigned window, unsigned batch,
 			  unsigned timeout_ms);
 void spr_upstream_fini(spr_upstream *upstream);

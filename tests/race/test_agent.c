@@ -4,6 +4,7 @@
  * and a lost offer leaves work undone for ever.
  */
 #include <pthread.h>
+#include <stdlib.h>
 
 #include "base/agent.h"
 #include "base/mem.h"
@@ -30,6 +31,7 @@ typedef struct fixture {
 	unsigned long guest_turns;
 	/* seen by the test */
 	_Atomic unsigned long seen;
+	atomic_uint taken[OFFERERS];
 	atomic_uint is_open;
 	bool guests_leave_more;
 	item *items;
@@ -51,6 +53,7 @@ take_all(fixture *self)
 		assert_int_equal(one->number,
 				 self->next[one->offerer]); /* in the order it was offered */
 		self->next[one->offerer]++;
+		atomic_store(&self->taken[one->offerer], self->next[one->offerer]);
 		n++;
 	}
 	self->done += n;
@@ -98,6 +101,11 @@ offer_all(void *arg)
 		one->number = i;
 		spr_mailbox_push(&self->fixture->work, &one->entry);
 		spr_agent_offer(&self->fixture->agent);
+		/* now and then nothing more is offered before this one is taken: a lost offer shows */
+		if (i % 8 == 7)
+			if (!wait_until(atomic_load(&self->fixture->taken[self->number]) > i,
+					20000))
+				abort(); /* an assert works on the main thread only */
 	}
 	return (NULL);
 }
@@ -129,7 +137,7 @@ run(bool guests_leave_more)
 	atomic_store(&self->is_open, 1);
 	for (unsigned i = 0; i < OFFERERS; i++)
 		pthread_join(offerers[i].thread, NULL);
-	wait_until(atomic_load(&self->seen) == OFFERERS * ITEMS, 20000);
+	assert_true(wait_until(atomic_load(&self->seen) == OFFERERS * ITEMS, 20000));
 	spr_agent_stop(&self->agent);
 	assert_int_equal(self->done, OFFERERS * ITEMS);
 	assert_true(self->guest_turns > 0);

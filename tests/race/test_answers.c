@@ -6,6 +6,7 @@
  *   - a key acked within the last `window` acks is never NEW or IN_FLIGHT, and ACKED is never told
  *     of a key that was evicted before the claim began
  *   - every NEW reaches the ledger, and when all is quiet the table holds the last acks, no more
+ *   - a copy that is dropped as in flight gets an answer that is sent after it came
  *   - E9: a plain variable per key, written by its owner and by the ledger before it lets the key
  *     go, is what ThreadSanitizer watches
  */
@@ -259,6 +260,75 @@ few_entries(void **state)
 	play(2, 3, 80);
 }
 
+/* One key, an answer and a copy of it at the same time, round after round. */
+typedef struct duel {
+	spr_answers *answers;
+	atomic_uint n_answers; /* sent */
+	atomic_bool over;
+	pthread_barrier_t gate, end;
+	uint32_t rest; /* of a copy that was claimed anew */
+	bool was_dropped;
+	unsigned seen_before;
+} duel;
+
+static const spr_answer_key duel_key = {1, 1};
+
+static void *
+copy(void *arg)
+{
+	duel *d = arg;
+
+	spr_sync_yield_percent(5);
+	for (;;) {
+		pthread_barrier_wait(&d->gate);
+		if (atomic_load(&d->over))
+			return (NULL);
+		d->rest = SPR_ANSWER_NONE;
+		d->seen_before = atomic_load(&d->n_answers);
+		d->was_dropped =
+		    spr_answers_claim(d->answers, duel_key, &d->rest) == SPR_CLAIM_IN_FLIGHT;
+		pthread_barrier_wait(&d->end);
+	}
+}
+
+/* A copy that was dropped as in flight gets an answer that was sent after it had come. */
+static void
+a_dropped_copy_is_answered(void **state)
+{
+	enum { ROUNDS = 20000 };
+	duel d = {.rest = SPR_ANSWER_NONE};
+	pthread_t thread;
+	uint32_t entry;
+	unsigned dropped = 0;
+
+	(void)state;
+	assert_ok(spr_answers_new(&d.answers, 4, 0));
+	assert_int_equal(pthread_barrier_init(&d.gate, NULL, 2), 0);
+	assert_int_equal(pthread_barrier_init(&d.end, NULL, 2), 0);
+	assert_int_equal(pthread_create(&thread, NULL, copy, &d), 0);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		assert_int_equal(spr_answers_claim(d.answers, duel_key, &entry), SPR_CLAIM_NEW);
+		pthread_barrier_wait(&d.gate);
+		spr_answers_answering(d.answers, entry);
+		atomic_fetch_add(&d.n_answers, 1);
+		if (spr_answers_forget(d.answers, entry))
+			atomic_fetch_add(&d.n_answers, 1);
+		pthread_barrier_wait(&d.end);
+		if (d.was_dropped)
+			assert_true(atomic_load(&d.n_answers) > d.seen_before);
+		dropped += d.was_dropped;
+		if (d.rest != SPR_ANSWER_NONE)
+			spr_answers_forget(d.answers, d.rest);
+	}
+	atomic_store(&d.over, true);
+	pthread_barrier_wait(&d.gate);
+	pthread_join(thread, NULL);
+	assert_true(dropped > 0);
+	pthread_barrier_destroy(&d.gate);
+	pthread_barrier_destroy(&d.end);
+	spr_answers_free(d.answers);
+}
+
 int
 main(void)
 {
@@ -267,6 +337,7 @@ main(void)
 	    cmocka_unit_test(window_of_one),
 	    cmocka_unit_test(window_of_none),
 	    cmocka_unit_test(few_entries),
+	    cmocka_unit_test(a_dropped_copy_is_answered),
 	};
 
 	spr_sync_yield_percent(5);

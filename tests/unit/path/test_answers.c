@@ -237,6 +237,39 @@ removal_keeps_the_rest_of_a_chain(void **state)
 	}
 }
 
+/* A copy before the answer shares it; one behind it is reported, once. */
+static void
+copies_behind_the_answer_are_reported(void **state)
+{
+	spr_answer_key one = key_of(1, 1), two = key_of(2, 2);
+	spr_answers *answers = table(4, 2);
+	uint32_t entry;
+	(void)state;
+
+	entry = claim_new(answers, one);
+	claim_finds(answers, one, SPR_CLAIM_IN_FLIGHT);
+	spr_answers_answering(answers, entry);
+	assert_false(spr_answers_forget(answers, entry));
+
+	entry = claim_new(answers, one);
+	spr_answers_answering(answers, entry);
+	claim_finds(answers, one, SPR_CLAIM_IN_FLIGHT);
+	assert_true(spr_answers_forget(answers, entry));
+
+	entry = claim_new(answers, one);
+	spr_answers_answering(answers, entry);
+	claim_finds(answers, one, SPR_CLAIM_IN_FLIGHT);
+	spr_answers_answering(answers, entry); /* sent again: covered */
+	assert_false(spr_answers_acked(answers, entry));
+
+	entry = claim_new(answers, two);
+	spr_answers_answering(answers, entry);
+	claim_finds(answers, two, SPR_CLAIM_IN_FLIGHT);
+	assert_true(spr_answers_acked(answers, entry));
+	claim_finds(answers, two, SPR_CLAIM_ACKED);
+	spr_answers_free(answers);
+}
+
 int
 main(void)
 {
@@ -251,6 +284,7 @@ main(void)
 	    cmocka_unit_test(window_of_one_remembers_the_last),
 	    cmocka_unit_test(full_table_is_used_to_the_last_entry),
 	    cmocka_unit_test(removal_keeps_the_rest_of_a_chain),
+	    cmocka_unit_test(copies_behind_the_answer_are_reported),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));

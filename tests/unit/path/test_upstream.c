@@ -122,6 +122,7 @@ add(scene *s, unsigned n)
 		spr_notification *notification = &s->notification[s->n++];
 
 		assert_true(s->n <= MANY);
+		notification->entry = SPR_ANSWER_NONE;
 		notification->id_len = (uint16_t)snprintf((char *)notification->id,
 							  sizeof(notification->id), "%u", s->n);
 		spr_upstream_add(&s->upstream, notification);
