@@ -66,7 +66,12 @@ test_no_worker_yet(void **state)
 	finish(f);
 }
 
-/* A worker that leaves: what it had not been given goes to the next one. */
+/*
+ * A worker that leaves: what it had not been given goes to the next one. It stays until its job is
+ * acked: a connection that ends right behind a write can stay in nng 1.5's list of ready ones, and
+ * takes one more job with it (push0_send_cb after push0_pipe_close). That is within what a
+ * push-confirmed daemon promises, and not what is tested here.
+ */
 static void
 test_worker_is_replaced(void **state)
 {
@@ -80,13 +85,13 @@ test_worker_is_replaced(void **state)
 	assert_non_null(first);
 	push_envelope(f, "1", BODY);
 	expect_job(f, "http://a", BODY);
+	expect_ack(f, "1");
 	spr_worker_stop(first);
 	expect_stat(f, "spreader_pipes_removed_total{socket=\"outbox\"}", 1);
 	push_envelope(f, "2", BODY);
 	expect_stat(f, "spreader_notifications_received_total", 2);
 	start_worker(f);
 	expect_job(f, "http://a", BODY);
-	expect_ack(f, "1");
 	expect_ack(f, "2");
 	finish(f);
 }

@@ -1,9 +1,10 @@
 /*
  * proc - programs that a test starts.
  *
- * A pidfd makes "has it ended, and if not within how long" one poll(), without a signal handler and
- * without sleeping. PR_SET_PDEATHSIG covers the way out that no teardown sees: a test that crashes
- * or is killed by ctest.
+ * A pipe whose other end only the child holds makes "has it ended, and if not within how long" one
+ * poll(), without a signal handler and without sleeping. (A pidfd would do, but valgrind has none.)
+ * PR_SET_PDEATHSIG covers the way out that no teardown sees: a test that crashes or is killed by
+ * ctest.
  */
 #include "proc.h"
 
@@ -16,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -25,7 +25,7 @@
 struct spr_proc {
 	spr_proc *next;
 	pid_t pid;
-	int pidfd;
+	int ended;  /* read end: readable once it has ended */
 	int status; /* -1: not ended */
 	char *out_path;
 	char *err_path;
@@ -100,7 +100,7 @@ free_environment(char **made)
 }
 
 static void
-become(pid_t parent, const char *const argv[], char **env, int out, int err)
+become(pid_t parent, const char *const argv[], char **env, int out, int err, int ended)
 {
 	sigset_t none;
 	int in = open("/dev/null", O_RDONLY);
@@ -111,6 +111,7 @@ become(pid_t parent, const char *const argv[], char **env, int out, int err)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
+	fcntl(ended, F_SETFD, 0); /* kept over exec, closed by the end */
 	if (in < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
 		_exit(127);
 	execvpe(argv[0], (char *const *)(uintptr_t)argv, env);
@@ -124,22 +125,23 @@ spr_proc_start(const char *dir, const char *name, const char *const argv[], cons
 	spr_proc *proc = calloc(1, sizeof(*proc));
 	char **environment = make_environment(env);
 	pid_t parent = getpid();
-	int out, err;
+	int out, err, ended[2];
 
 	if (proc == NULL || asprintf(&proc->out_path, "%s/%s.out", dir, name) < 0 ||
 	    asprintf(&proc->err_path, "%s/%s.err", dir, name) < 0)
 		die("start a program");
 	out = open_output(proc->out_path);
 	err = open_output(proc->err_path);
+	if (pipe2(ended, O_CLOEXEC) != 0)
+		die("pipe");
 	proc->status = -1;
+	proc->ended = ended[0];
 	proc->pid = fork();
 	if (proc->pid < 0)
 		die("fork");
 	if (proc->pid == 0)
-		become(parent, argv, environment, out, err);
-	proc->pidfd = pidfd_open(proc->pid, 0);
-	if (proc->pidfd < 0)
-		die("pidfd_open");
+		become(parent, argv, environment, out, err, ended[1]);
+	close(ended[1]);
 	close(out);
 	close(err);
 	free_environment(environment);
@@ -164,7 +166,7 @@ spr_proc_signal(spr_proc *proc, int signal)
 int
 spr_proc_wait(spr_proc *proc, int ms)
 {
-	struct pollfd waiter = {.fd = proc->pidfd, .events = POLLIN};
+	struct pollfd waiter = {.fd = proc->ended, .events = POLLIN};
 	int status = 0;
 
 	if (proc->status != -1)
@@ -197,7 +199,7 @@ spr_proc_end_all(void)
 	for (spr_proc *proc = all_procs; proc != NULL; proc = next) {
 		next = proc->next;
 		(void)spr_proc_wait(proc, -1);
-		close(proc->pidfd);
+		close(proc->ended);
 		free(proc->out_path);
 		free(proc->err_path);
 		free(proc);
