@@ -110,8 +110,8 @@ spr_fanout_fail_rest(spr_fanout *fanout, const spr_fanout_env *env, spreader_rea
 {
 	size_t left = fanout->matches.n - fanout->next;
 
-	if (left > 0)
-		spr_notification_fail(fanout->notification, reason);
+	SPR_ASSERT(left > 0); /* or it would be closed */
+	spr_notification_fail(fanout->notification, reason);
 	spr_count_add(SPR_C_JOBS_FAILED, left);
 	spr_matches_drop_from(env->subscriptions, &fanout->matches, fanout->next);
 	close_fanout(fanout, env, (unsigned)left + 1);

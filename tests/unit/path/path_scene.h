@@ -28,6 +28,7 @@ typedef struct scene_wants {
 	unsigned max_inflight;
 	size_t outbox_bytes;
 	unsigned n_dispatchers, receivers, ring_slots;
+	bool has_threads; /* the dispatchers run by themselves */
 } scene_wants;
 
 typedef struct scene {
@@ -44,6 +45,7 @@ typedef struct scene {
 	spr_outbox *outbox;
 	spr_dispatch_config config;
 	spr_dispatchers *dispatchers;
+	bool has_threads;
 	uint64_t counted[SPR_N_COUNTERS];
 } scene;
 
@@ -142,7 +144,9 @@ scene_open(scene_wants wants)
 	};
 	assert_ok(spr_dispatchers_new(&s->dispatchers, &s->config));
 	scene_open_ends(s, &wants);
-	for (unsigned d = 0; d < s->waiters.n; d++)
+	if ((s->has_threads = wants.has_threads))
+		assert_ok(spr_dispatchers_start(s->dispatchers));
+	for (unsigned d = 0; !s->has_threads && d < s->waiters.n; d++)
 		assert_ok(s->waiters.waiter[d].agent->on_start(s->waiters.waiter[d].agent->state));
 	return (s);
 }
@@ -151,9 +155,10 @@ scene_open(scene_wants wants)
 static inline void
 scene_close(scene *s)
 {
-	for (unsigned d = 0; d < s->waiters.n; d++)
-		s->waiters.waiter[d].agent->on_stop(s->waiters.waiter[d].agent->state);
 	spr_intake_stop(s->intake);
+	spr_dispatchers_stop(s->dispatchers);
+	for (unsigned d = 0; !s->has_threads && d < s->waiters.n; d++)
+		s->waiters.waiter[d].agent->on_stop(s->waiters.waiter[d].agent->state);
 	spr_outbox_free(s->outbox);
 	spr_intake_free(s->intake);
 	spr_dispatchers_free(s->dispatchers);
