@@ -5,7 +5,8 @@
  * documents. A fan-out of one slice is finished where it was found; a larger one queues up behind
  * the others, so small notifications pass between its slices. When the outbox takes no more, the
  * fan-out at the front is tried again first and nothing new is read: the rings fill, receivers
- * park, producers feel it. What was just read and found no slot queues up at the end: at the front, a
+ * park, producers feel it. While fan-outs are open, TURN_DOCUMENTS documents are read for every slice
+ * that was used up: with an outbox that is always full, what was just read is at the front, and a
  * stream of small notifications could keep a large one from ever being posted.
  */
 #include "path/dispatch.h"
@@ -42,7 +43,8 @@ typedef struct spr_dispatcher {
 	spr_fanout *free;
 	spr_fanout *open_head; /* the one to be posted next */
 	spr_fanout *open_tail;
-	bool is_blocked; /* the head found no slot or bytes */
+	unsigned may_read; /* documents, before the head's slice, if there is a head */
+	bool is_blocked;   /* the head found no slot or bytes */
 	/* the outbox has taken nothing since then; 0: nothing waits for it */
 	uint64_t stalled_since_ns;
 	uint64_t taken_when_stalled;
@@ -111,9 +113,10 @@ fail_rest(spr_dispatcher *self, spr_fanout *fanout, spreader_reason reason)
 	recycle(self, fanout);
 }
 
-/* Posts a slice and puts the fan-out where it belongs: free, behind the others, or where it was. */
+/* Posts a slice and puts the fan-out where it belongs: free, behind the others, or at the front and
+ * blocked. */
 static void
-post_slice(spr_dispatcher *self, spr_fanout *fanout, bool is_new)
+post_slice(spr_dispatcher *self, spr_fanout *fanout)
 {
 	switch (spr_fanout_post(fanout, &self->env, self->lane, self->slice)) {
 	case SPR_SLICE_DONE:
@@ -121,12 +124,10 @@ post_slice(spr_dispatcher *self, spr_fanout *fanout, bool is_new)
 		break;
 	case SPR_SLICE_MORE:
 		append_open(self, fanout);
+		self->may_read = TURN_DOCUMENTS;
 		break;
 	case SPR_SLICE_BLOCKED:
-		if (is_new)
-			append_open(self, fanout);
-		else
-			prepend_open(self, fanout);
+		prepend_open(self, fanout);
 		self->is_blocked = true;
 		return;
 	}
@@ -184,7 +185,7 @@ post_open(spr_dispatcher *self)
 	}
 	if (self->open_head == NULL)
 		return (0);
-	post_slice(self, pop_open(self), false);
+	post_slice(self, pop_open(self));
 	return (self->is_blocked ? 0 : 1);
 }
 
@@ -256,9 +257,16 @@ read_document(spr_dispatcher *self, spr_notification *notification)
 		fanout->message = self->message;
 		if (notification->upstream == SPR_UPSTREAM_NONE)
 			keep_message(notification, fanout);
-		post_slice(self, fanout, true);
+		post_slice(self, fanout);
 	}
 	return (true);
+}
+
+static bool
+may_read(const spr_dispatcher *self)
+{
+	return (!self->is_blocked && self->free != NULL &&
+		(self->open_head == NULL || self->may_read > 0));
 }
 
 static unsigned
@@ -267,17 +275,15 @@ read_documents(spr_dispatcher *self, unsigned max)
 	unsigned n = 0;
 	spr_notification *notification;
 
-	while (n < max && !self->is_blocked && self->free != NULL && has_message(self)) {
+	while (n < max && may_read(self) && has_message(self)) {
 		if ((notification = take_notification(self)) == NULL)
 			break;
+		self->may_read -= self->may_read > 0;
 		/* a message without documents counts too: a turn must end whatever a peer sends */
 		n++;
-		if (!read_document(self, notification))
+		if (!read_document(self, notification) || self->at >= self->message->len)
 			finish_message(self);
 	}
-	/* a message read to its end is not kept for the next turn to find out */
-	if (self->message != NULL && self->at >= self->message->len)
-		finish_message(self);
 	return (n);
 }
 
