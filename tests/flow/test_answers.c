@@ -59,6 +59,8 @@ test_down_and_back(void **state)
 	begin(f, FLAGS("--ack-batch", "16", "--ack-window", "2", "--ack-timeout", "500ms"));
 	push_three(f);
 	expect_three_answers(f);
+	/* a reply that is lost with the connection would bring its answers again */
+	expect_stat(f, "spreader_answers_accepted_total", 3);
 	stop_upstream(f);
 	push_many_start(f, "x", N, BODY);
 	push_many_join(f);
@@ -190,6 +192,8 @@ test_two_faces(void **state)
 	begin(f, FLAGS("--ack-dial", spr_upstream_url(second), "--ack-timeout", "500ms"));
 	push_three(f);
 	expect_three_answers(f);
+	/* a reply that is lost with the connection would bring its answers again */
+	expect_stat(f, "spreader_answers_accepted_total", 3);
 	stop_upstream(f);
 	push_many_start(f, "x", 100, "{}");
 	push_many_join(f);
