@@ -123,6 +123,7 @@ print_evidence(flow *f)
 
 	spr_inbox_print(f->jobs, "jobs not taken");
 	spr_inbox_print(f->answers, "answers not taken");
+	spr_inbox_print(f->heard, "answer requests heard");
 	if (log != NULL)
 		fprintf(stderr, "end of the daemon's log:\n%s\n",
 			len > 3000 ? log + len - 3000 : log);
