@@ -16,6 +16,9 @@
 #include "base/clock.h"
 #include "base/sync.h"
 
+/* Small turns a guest does in a row before it leaves the rest to the agent's thread. */
+#define GUEST_ROUNDS 8
+
 /* What spr_agent_start and the new thread tell each other; on the starter's stack. */
 struct handshake {
 	spr_agent *agent;
@@ -199,22 +202,33 @@ spr_agent_wake(spr_agent *agent)
 	spr_ec_wake(&agent->ec);
 }
 
+/* The turn is the caller's. Small turns until nothing is left; true: something is left for the thread. */
+static bool
+be_guest(spr_agent *agent)
+{
+	for (unsigned round = 0; round < GUEST_ROUNDS; round++) {
+		bool is_more, has_deadline;
+
+		agent->wake_at_ns = 0;
+		is_more = agent->do_guest_work(agent->state);
+		has_deadline = agent->wake_at_ns != 0; /* the thread's to keep */
+		if (is_more)
+			continue;
+		if (!give_turn_back(agent))
+			return (has_deadline);
+		if (!take_turn(agent)) /* wanted meanwhile, and somebody has it already */
+			return (has_deadline);
+	}
+	(void)give_turn_back(agent);
+	return (true);
+}
+
 void
 spr_agent_offer(spr_agent *agent)
 {
-	bool is_more;
-
-	if (agent->do_guest_work == NULL) {
+	if (agent->do_guest_work == NULL)
 		spr_agent_wake(agent);
-		return;
-	}
-	if (!take_turn(agent))
-		return;
-	agent->wake_at_ns = 0;
-	is_more = agent->do_guest_work(agent->state);
-	is_more |= agent->wake_at_ns != 0; /* a deadline is the thread's to keep */
-	is_more |= give_turn_back(agent);
-	if (is_more)
+	else if (take_turn(agent) && be_guest(agent))
 		spr_agent_wake(agent);
 }
 

@@ -55,8 +55,8 @@ give_back_bytes(spr_outbox *outbox, size_t len)
 }
 
 /*
- * A dispatcher that waits for a slot is woken when half of its lane is free: woken for every slot it would go to sleep
- * again after every job. What is still out keeps the pipes busy meanwhile.
+ * A dispatcher that waits for a slot gets on when half of its lane is free, on this very thread: for every single slot it
+ * would stop again after every job. What is still out keeps the pipes busy meanwhile.
  */
 static void
 give_back_slot(spr_outbox_lane *lane)
@@ -65,7 +65,7 @@ give_back_slot(spr_outbox_lane *lane)
 	unsigned left = atomic_fetch_sub_explicit(&lane->n_out, 1, memory_order_seq_cst) - 1;
 
 	if (left <= SPR_OUTBOX_SLOTS / 2)
-		spr_waiter_notify(lane->waiter, SPR_WANT_SLOT);
+		spr_waiter_notify_and_help(lane->waiter, SPR_WANT_SLOT);
 }
 
 static void
@@ -87,10 +87,10 @@ on_done(void *lane_arg, void *cookie, size_t len, spr_err result)
 				      (spreader_reason)atomic_load_explicit(&outbox->abort_reason,
 									    memory_order_relaxed));
 	}
-	give_back_slot(lane);
 	give_back_bytes(outbox, len);
 	if (spr_notification_release(notification, 1))
 		spr_ledger_complete(outbox->config.ledger, notification);
+	give_back_slot(lane); /* last: this thread may be lent the turn */
 }
 
 spr_err

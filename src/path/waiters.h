@@ -73,6 +73,16 @@ spr_waiter_notify(spr_waiter *waiter, spr_want want)
 		spr_agent_wake(waiter->agent);
 }
 
+/*
+ * [nng-cb] The same for a thread that has nothing better to do: the dispatcher lends it the turn.
+ */
+static inline void
+spr_waiter_notify_and_help(spr_waiter *waiter, spr_want want)
+{
+	if ((atomic_load_explicit(&waiter->wants, memory_order_seq_cst /* E11 */) & want) != 0)
+		spr_agent_offer(waiter->agent);
+}
+
 /* [any] */
 static inline void
 spr_waiters_notify(const spr_waiters *waiters, spr_want want)
