@@ -5,6 +5,9 @@
  * needed to retry, to halve or to wait. Delays are a few fixed steps, so one list a step is in
  * order of due time by itself.
  *
+ * Nothing is sent while nobody is connected: the answers wait as fresh ones, so that a copy of an id which comes meanwhile
+ * shares its answer.
+ *
  * A refusal (a reply that does not accept) is about the batch's content: from the second one the
  * batch is halved, so that one id an upstream will never take ends up alone. No reply (time-out,
  * connection lost, nobody there) is about the upstream: the batch is kept whole and nothing is ever
@@ -248,6 +251,10 @@ spr_upstream_send(spr_upstream *self, const char *instance, spr_text *text, uint
 	/* relaxed: a hint */
 	if (atomic_exchange_explicit(&self->reconnected, false, memory_order_relaxed))
 		hasten(self, now_ns);
+	*wake_at_ns = 0;
+	if (spr_req_peers(self->req) == 0)
+		return (
+		    0); /* nobody there: the answers wait here, and a peer that comes wakes us */
 	while (free_slot(self) != NULL) {
 		/* retries may not take every slot while fresh answers wait */
 		bool leave_one =
