@@ -543,13 +543,25 @@ giving_up(void **state)
 	scene_close(s);
 }
 
+static unsigned
+occurrences(const char *text, const char *word)
+{
+	unsigned n = 0;
+
+	while ((text = strstr(text, word)) != NULL) {
+		n++;
+		text++;
+	}
+	return (n);
+}
+
 /* Nobody has them: each goes to the dead letters, once. */
 static void
 giving_up_without_upstream(void **state)
 {
 	static const char *const names[] = {"posted", "open", "waiting"};
 	scene *s = scene_bare();
-	char text[128], *letters, *at;
+	char text[128], *letters;
 	(void)state;
 
 	subscribe_many(s, "UN.A", 60);
@@ -563,10 +575,8 @@ giving_up_without_upstream(void **state)
 	assert_int_equal(spr_fake_end_all(0, SPR_OK), 64);
 	letters = read_letters(s);
 	assert_int_equal(counted(s, SPR_C_DEAD_LETTERS), 3);
-	for (unsigned i = 0; i < 3; i++) {
-		assert_non_null(at = strstr(letters, names[i]));
-		assert_null(strstr(at + 1, names[i]));
-	}
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(occurrences(letters, names[i]), 1);
 	free(letters);
 	assert_int_equal(in_flight(s), 0);
 	assert_int_equal(spr_intake_bytes(s->intake), 0);
