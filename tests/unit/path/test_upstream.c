@@ -6,18 +6,15 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/counters.h"
 #include "base/mem.h"
 #include "path/upstream.h"
-#include "sp_raw.h"
+#include "rep_peer.h"
 
 #define INSTANCE "cafe"
 #define MANY     64
-#define WAIT_MS  20000
 #define T0       (1000 * SPR_NS_PER_S)
 #define MS       SPR_NS_PER_MS
 
@@ -29,9 +26,7 @@ typedef struct scene {
 	spr_text text;
 	uint64_t now_ns;
 	uint64_t wake_at_ns; /* by the last turn */
-	int listener;
-	char url[64];
-	spr_sp peer;
+	rep_peer peer;
 	spr_notification notification[MANY];
 	unsigned n; /* of them used */
 	uint64_t counted[SPR_N_COUNTERS];
@@ -59,8 +54,7 @@ scene_open(unsigned window, unsigned batch, unsigned timeout_ms)
 	assert_non_null(s);
 	spr_stack_init(&s->replies);
 	s->now_ns = T0;
-	s->peer = SPR_SP_CLOSED;
-	s->listener = -1;
+	s->peer = rep_listen();
 	s->upstream.replies = &s->replies;
 	s->upstream.wake = on_wake;
 	s->upstream.wake_arg = s;
@@ -75,9 +69,7 @@ static void
 scene_close(scene *s)
 {
 	spr_upstream_fini(&s->upstream);
-	spr_sp_close(&s->peer);
-	if (s->listener >= 0)
-		close(s->listener);
+	rep_close(&s->peer);
 	spr_text_fini(&s->text);
 	spr_mem_free(s);
 }
@@ -87,26 +79,23 @@ static void
 accept_peer(scene *s)
 {
 	unsigned before = atomic_load(&s->n_wakes);
-	int fd = accept(s->listener, NULL, NULL);
 
-	assert_true(fd >= 0);
-	assert_true(spr_sp_adopt(&s->peer, fd, SPR_SP_REP));
-	assert_true(wait_until(spr_req_peers(s->upstream.req) == 1, WAIT_MS));
-	assert_true(wait_until(atomic_load(&s->n_wakes) > before, WAIT_MS));
+	rep_accept(&s->peer);
+	assert_true(wait_until(spr_req_peers(s->upstream.req) == 1, REP_WAIT_MS));
+	assert_true(wait_until(atomic_load(&s->n_wakes) > before, REP_WAIT_MS));
 }
 
 static void
 connect_peer(scene *s)
 {
-	assert_true((s->listener = spr_sp_listen("tcp://127.0.0.1:0", s->url)) >= 0);
-	assert_ok(spr_req_dial(s->upstream.req, s->url));
+	assert_ok(spr_req_dial(s->upstream.req, s->peer.url));
 	accept_peer(s);
 }
 
 static scene *
 scene_connected(unsigned window, unsigned batch)
 {
-	scene *s = scene_open(window, batch, WAIT_MS);
+	scene *s = scene_open(window, batch, REP_WAIT_MS);
 
 	connect_peer(s);
 	return (s);
@@ -137,40 +126,13 @@ turn_at(scene *s, uint64_t now_ns)
 	return (spr_upstream_send(&s->upstream, INSTANCE, &s->text, now_ns, &s->wake_at_ns));
 }
 
-/* A request as the peer sees it. */
-typedef struct request {
-	uint8_t id[4];
-	char text[4096];
-} request;
-
-static request
-hear(scene *s)
-{
-	request r = {0};
-	const uint8_t *data;
-	size_t len;
-
-	assert_int_equal(spr_sp_recv(&s->peer, &data, &len, WAIT_MS), SPR_SP_OK);
-	assert_in_range(len, 4, sizeof(r.text));
-	memcpy(r.id, data, 4);
-	memcpy(r.text, data + 4, len - 4);
-	return (r);
-}
-
 static void
-assert_acks(const request *r, const char *list)
+assert_acks(const rep_request *r, const char *list)
 {
 	char expected[4096];
 
 	snprintf(expected, sizeof(expected), "{\"instance\":\"" INSTANCE "\",\"ack\":[%s]}", list);
 	assert_string_equal(r->text, expected);
-}
-
-static void
-say(scene *s, const request *r, const char *reply)
-{
-	assert_int_equal(spr_sp_send(&s->peer, r->id, sizeof(r->id), reply, strlen(reply), WAIT_MS),
-			 SPR_SP_OK);
 }
 
 /* Takes the oldest reply in; the accepted chain. */
@@ -182,7 +144,7 @@ take_reply(scene *s, spr_notification **given_up)
 
 	if (entry == NULL)
 		assert_true(
-		    wait_until((entry = spr_mailbox_pop_all(&s->replies)) != NULL, WAIT_MS));
+		    wait_until((entry = spr_mailbox_pop_all(&s->replies)) != NULL, REP_WAIT_MS));
 	s->taken = spr_stack_next(entry);
 	accepted = spr_upstream_replied(SPR_STACK_CONTAINER(entry, spr_answer_slot, replied),
 					s->now_ns, given_up != NULL ? given_up : &ignored);
@@ -204,10 +166,10 @@ length(const spr_notification *chain)
 static void
 refuse(scene *s, const char *acks, const char *reply)
 {
-	request r = hear(s);
+	rep_request r = rep_hear(&s->peer);
 
 	assert_acks(&r, acks);
-	say(s, &r, reply);
+	rep_say(&s->peer, &r, reply);
 	assert_null(take_reply(s, NULL));
 }
 
@@ -215,10 +177,10 @@ refuse(scene *s, const char *acks, const char *reply)
 static void
 accept_next(scene *s, const char *acks, unsigned n)
 {
-	request r = hear(s);
+	rep_request r = rep_hear(&s->peer);
 
 	assert_acks(&r, acks);
-	say(s, &r, "{\"ok\":true}");
+	rep_say(&s->peer, &r, "{\"ok\":true}");
 	assert_int_equal(length(take_reply(s, NULL)), n);
 }
 
@@ -227,14 +189,14 @@ one_ack_goes_at_once(void **state)
 {
 	scene *s = scene_connected(8, 256);
 	spr_notification *notification = add(s, 1);
-	request r;
+	rep_request r;
 	(void)state;
 
 	assert_int_equal(turn_at(s, T0), 1);
 	assert_int_equal(s->wake_at_ns, 0);
-	r = hear(s);
+	r = rep_hear(&s->peer);
 	assert_acks(&r, "\"1\"");
-	say(s, &r, "{\"ok\":true}");
+	rep_say(&s->peer, &r, "{\"ok\":true}");
 	assert_ptr_equal(take_reply(s, NULL), notification);
 	assert_int_equal(turn_at(s, T0), 0);
 	assert_int_equal(counted(s, SPR_C_ANSWER_REQUESTS), 1);
@@ -295,21 +257,21 @@ static void
 window_limits_requests_in_flight(void **state)
 {
 	scene *s = scene_connected(2, 1);
-	request first, second;
+	rep_request first, second;
 	(void)state;
 
 	add(s, 4);
 	assert_int_equal(turn_at(s, T0), 2);
 	assert_int_equal(s->wake_at_ns, 0); /* a reply wakes, not the time */
 	assert_int_equal(turn_at(s, T0 + SPR_NS_PER_S), 0);
-	first = hear(s);
-	second = hear(s);
+	first = rep_hear(&s->peer);
+	second = rep_hear(&s->peer);
 	assert_acks(&first, "\"1\"");
 	assert_acks(&second, "\"2\"");
-	say(s, &second, "{}");
+	rep_say(&s->peer, &second, "{}");
 	assert_int_equal(length(take_reply(s, NULL)), 1);
 	assert_int_equal(turn_at(s, T0 + SPR_NS_PER_S), 1);
-	say(s, &first, "{}");
+	rep_say(&s->peer, &first, "{}");
 	assert_int_equal(length(take_reply(s, NULL)), 1);
 	assert_int_equal(turn_at(s, T0 + SPR_NS_PER_S), 1);
 	accept_next(s, "\"3\"", 1);
@@ -325,7 +287,7 @@ lone_id_is_given_up_after_ten_refusals(void **state)
 	scene *s = scene_connected(8, 256);
 	spr_notification *given_up = NULL, *notification = add(s, 1);
 	uint64_t now_ns = T0;
-	request r;
+	rep_request r;
 	(void)state;
 
 	assert_int_equal(turn_at(s, now_ns), 1);
@@ -336,8 +298,8 @@ lone_id_is_given_up_after_ten_refusals(void **state)
 		assert_int_equal(s->wake_at_ns, now_ns);
 		assert_int_equal(turn_at(s, now_ns), 1);
 	}
-	r = hear(s);
-	say(s, &r, "{\"ok\":false}");
+	r = rep_hear(&s->peer);
+	rep_say(&s->peer, &r, "{\"ok\":false}");
 	assert_null(take_reply(s, &given_up));
 	assert_ptr_equal(given_up, notification);
 	assert_int_equal(turn_at(s, now_ns + 60 * SPR_NS_PER_S), 0);
@@ -405,10 +367,11 @@ play_bad_id(unsigned bad)
 	snprintf(lone, sizeof(lone), "[%s]", quoted);
 	for (uint64_t now_ns = T0; given_up == NULL; now_ns += 10 * SPR_NS_PER_S) {
 		for (n_out = turn_at(s, now_ns); n_out > 0; n_out--) {
-			request r = hear(s);
+			rep_request r = rep_hear(&s->peer);
 
 			n_lone += strstr(r.text, lone) != NULL;
-			say(s, &r, strstr(r.text, quoted) ? "{\"ok\":false}" : "{\"ok\":true}");
+			rep_say(&s->peer, &r,
+				strstr(r.text, quoted) ? "{\"ok\":false}" : "{\"ok\":true}");
 			n_accepted += length(take_reply(s, &given_up));
 		}
 	}
@@ -484,14 +447,14 @@ static void
 lost_connection_is_retried_on_the_next(void **state)
 {
 	scene *s = scene_connected(8, 256);
-	request r;
+	rep_request r;
 	(void)state;
 
 	add(s, 2);
 	assert_int_equal(turn_at(s, T0), 1);
-	r = hear(s);
+	r = rep_hear(&s->peer);
 	assert_acks(&r, "\"1\",\"2\"");
-	spr_sp_close(&s->peer);
+	rep_hang_up(&s->peer);
 	assert_null(take_reply(s, NULL));
 	assert_int_equal(counted(s, SPR_C_ANSWER_TIMEOUTS), 1);
 	assert_int_equal(turn_at(s, T0), 0);
@@ -510,16 +473,16 @@ static void
 a_peer_that_comes_gets_all_that_had_no_reply(void **state)
 {
 	scene *s = scene_connected(8, 1);
-	request r[7];
+	rep_request r[7];
 	(void)state;
 
 	add(s, 7);
 	assert_int_equal(turn_at(s, T0), 7);
 	for (unsigned i = 0; i < 7; i++)
-		r[i] = hear(s);
-	say(s, &r[0], "{\"ok\":false}");
+		r[i] = rep_hear(&s->peer);
+	rep_say(&s->peer, &r[0], "{\"ok\":false}");
 	assert_null(take_reply(s, NULL));
-	spr_sp_close(&s->peer);
+	rep_hang_up(&s->peer);
 	for (unsigned i = 0; i < 6; i++)
 		assert_null(take_reply(s, NULL));
 	assert_int_equal(turn_at(s, T0), 0);
@@ -543,12 +506,11 @@ a_peer_that_comes_gets_all_that_had_no_reply(void **state)
 static void
 absent_then_present(void **state)
 {
-	scene *s = scene_open(8, 256, WAIT_MS);
+	scene *s = scene_open(8, 256, REP_WAIT_MS);
 	(void)state;
 
 	/* connected, but for the handshake */
-	assert_true((s->listener = spr_sp_listen("tcp://127.0.0.1:0", s->url)) >= 0);
-	assert_ok(spr_req_dial(s->upstream.req, s->url));
+	assert_ok(spr_req_dial(s->upstream.req, s->peer.url));
 	add(s, 1);
 	assert_int_equal(turn_at(s, T0), 0);
 	assert_int_equal(spr_req_peers(s->upstream.req), 0);
