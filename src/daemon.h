@@ -1,5 +1,7 @@
 /*
  * daemon - the composition root: builds the daemon from its parts, runs it, drains it. The only file that knows all.
+ *
+ * Threads     main alone
  */
 #pragma once
 

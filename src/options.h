@@ -6,10 +6,8 @@
  * the word's index in its row, which is the enum named below. Rows marked LATER are declared but
  * not built: any value but the default is refused.
  *
- * Writer      main: parse, reload
- * Reader      main, and other threads before they start: nothing else may read what a reload
- * changes Ownership   the struct owns its texts and lists until spr_options_free() Teardown
- * spr_options_free()
+ * Threads     main alone; other threads may read, before they start, what a reload does not change
+ * Ownership   the struct owns its texts and lists until spr_options_free()
  */
 #pragma once
 

@@ -220,11 +220,11 @@ spr_report_set_leases(spr_daemon *daemon)
 
 	/* relaxed: each is read once a request, on its own */
 	atomic_store_explicit(&env->lease_default_s, options->lease_default_ns / SPR_NS_PER_S,
-			      memory_order_relaxed);
+			      memory_order_relaxed /* as above */);
 	atomic_store_explicit(&env->lease_min_s, options->lease_min_ns / SPR_NS_PER_S,
-			      memory_order_relaxed);
+			      memory_order_relaxed /* as above */);
 	atomic_store_explicit(&env->lease_max_s, options->lease_max_ns / SPR_NS_PER_S,
-			      memory_order_relaxed);
+			      memory_order_relaxed /* as above */);
 	atomic_store_explicit(&env->lease_grace_s, options->lease_grace_ns / SPR_NS_PER_S,
-			      memory_order_relaxed);
+			      memory_order_relaxed /* as above */);
 }

@@ -1,6 +1,8 @@
 /*
  * report - what the daemon says about itself: health, stats gauges, the ready file, the state dump. Part of the
  * composition root: it reads every part and changes none.
+ *
+ * Threads     main and control; everything read is constant after start, or a snapshot that its module allows to any
  */
 #pragma once
 

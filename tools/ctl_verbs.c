@@ -30,6 +30,7 @@ put_subscribed(const ctl *c, const cJSON *reply)
 int
 ctl_subscribe(ctl *c)
 {
+	uint64_t lease_s;
 	cJSON *request = NULL, *reply = NULL;
 	int code = CTL_OK;
 
@@ -38,9 +39,9 @@ ctl_subscribe(ctl *c)
 	request = ctl_request("subscribe");
 	ctl_add_text(request, "pattern", c->words[0]);
 	ctl_add_text(request, "callback", c->words[1]);
-	if (c->options.lease_ns > 0)
-		ctl_add_number(request, "lease_seconds",
-			       (double)(c->options.lease_ns / SPR_NS_PER_S));
+	lease_s = c->options.lease_ns / SPR_NS_PER_S;
+	if (lease_s > 0)
+		ctl_add_number(request, "lease_seconds", (double)lease_s);
 	if ((code = ctl_ask(c, request, &reply)) != CTL_OK)
 		return (code);
 	if (c->options.json)

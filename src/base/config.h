@@ -20,8 +20,9 @@
  *   (1) "none" is NULL if none is the default
  *   (2) the flag again; a,b in the environment; an array in the file; "none" is the empty list
  *
+ * Threads     one at a time
  * Ownership   texts and lists belong to the struct until spr_config_free_values()
- * Limits      a file of SPR_CONFIG_FILE_MAX bytes; one thread at a time
+ * Limits      a file of SPR_CONFIG_FILE_MAX bytes
  *
  * Errors carry a trail "<key as the origin spells it>: <value> is not <what is allowed>". They are
  * SPR_E_USAGE for flags, SPR_E_CONFIG for everything else, SPR_E_NOMEM.

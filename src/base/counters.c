@@ -76,7 +76,8 @@ take_block(void)
 		seen = atomic_load_explicit(&n_blocks, memory_order_relaxed);
 		while (seen < i + 1 &&
 		       !atomic_compare_exchange_weak_explicit(
-			   &n_blocks, &seen, i + 1, memory_order_relaxed, memory_order_relaxed))
+			   &n_blocks, &seen, i + 1,
+			   memory_order_relaxed /* a bound to look up to */, memory_order_relaxed))
 			continue;
 		return (&blocks[i]);
 	}

@@ -4,6 +4,14 @@
  * text on a terminal, JSON otherwise, unless told. The same id is limited to a burst a second; what was held back is
  * reported with its count. Untrusted bytes in arguments are escaped by the logger. Arguments below the level are not
  * evaluated.
+ *
+ * Writer      any thread
+ * Reader      whoever reads the descriptor
+ * Ownership   ids are literals; arguments are copied into the line
+ * Ordering    lines of one thread keep their order
+ * Progress    never waits for a slow reader: the line is dropped and counted
+ * Limits      a line of bounded length; a burst a second for each id
+ * Teardown    none
  */
 #pragma once
 

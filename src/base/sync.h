@@ -8,6 +8,8 @@
  * cannot stand between the access and the atomic. Nothing but that call may stand between the two.
  * No code in other builds. SPR_YIELD() may give up the processor at an edge in checked builds, so
  * that race tests see more interleavings.
+ *
+ * Threads     any; the marks name the edge of whoever uses them
  */
 #pragma once
 

@@ -12,6 +12,7 @@
  *            spr_request_publish [writer]  after its commit -> reply
  *   spr_request_finish           [any]     an error instead -> reply
  *
+ * Threads     a request is one thread's at a time: the reader's, then by E2 the writer's
  * Ownership   a request owns its JSON, its changes and its reply, not the text it was parsed from
  * Limits      a reply is bounded by list's limit of 1,000 rows; lookup is bounded by the fan-out
  */

@@ -1,13 +1,13 @@
 /*
- * buf - a received message: reference-counted bytes with a release hook. path/ sees this and no
- * transport type.
+ * buf - a received message: reference-counted bytes with a release hook. path/ sees this and no transport type.
  *
  * Writer      the receiver that made it, before handing it on
  * Reader      whoever holds a reference; bytes never change
- * Ownership   made with one reference; hold adds one, drop gives one back; the last drop calls
- * release Ordering    E5: every access through a reference happens before release Progress
- * wait-free Limits      none of its own; the intake budget counts its length Teardown    release
- * hooks must outlive their buffers
+ * Ownership   made with one reference; hold adds one, drop gives one back; the last drop calls release
+ * Ordering    E5: every access through a reference happens before release
+ * Progress    wait-free
+ * Limits      none of its own; the intake budget counts its length
+ * Teardown    release hooks must outlive their buffers
  */
 #pragma once
 

@@ -1,5 +1,7 @@
 /*
- * nng_pull - the receiving half of the nng transport. Private to net/; the contract is in net.h.
+ * nng_pull - the receiving half of the nng transport. Private to net/.
+ *
+ * Threads     as net.h says
  */
 #pragma once
 

@@ -4,9 +4,10 @@
  * Writer      whoever owns a request: spr_rep_reply(), from any thread, once
  * Reader      on_request runs on the transport's threads
  * Ownership   the request's bytes are valid until its reply; reply copies its bytes
- * Ordering    E7: the request's bytes are visible to the thread that gets its number by an E1 or E2
- * edge Progress    reply never waits Limits      window requests are worked on at once; further
- * ones wait in their connections Teardown    spr_rep_stop(), then spr_rep_close()
+ * Ordering    E7: the request's bytes are visible to the thread that gets its number by an E1 or E2 edge
+ * Progress    reply never waits
+ * Limits      window requests are worked on at once; further ones wait in their connections
+ * Teardown    spr_rep_stop(), then spr_rep_close()
  */
 #pragma once
 

@@ -1,22 +1,19 @@
 /*
- * intake - receives messages and hands each to a dispatcher's ring; stops receiving when there is
- * no room.
+ * intake - receives messages and hands each to a dispatcher's ring; stops receiving when there is no room.
  *
- *   pull socket --on_receive--> receiver --spr_ring_try_push--> ring (receiver, dispatcher)
- * --spr_intake_pop--> dispatcher |  no room: parked               | |
- *                                  +<-------- un-parked by whoever makes room: pop,
- * spr_intake_finish +
+ *   pull socket --on_receive--> receiver --try_push--> ring (receiver, dispatcher) --spr_intake_pop--> dispatcher
+ *                                  |  no room: parked                                                     |
+ *                                  +<------- un-parked by whoever makes room: pop, spr_intake_finish -----+
  *
  * Writer      receivers (completions of the pull socket, serial per receiver)
  * Reader      dispatchers: each pops its own rings
- * Ownership   a buffer moves receiver -> ring -> dispatcher; spr_intake_finish() gives one
- * reference back Ordering    E1 (ring); E13: a receiver's state (preferred ring, parked buffer)
- * passes with the parked mark: set with release by the receiver, taken with acquire by the
- * compare-and-swap of whoever un-parks it E11-like: making room, then reading the mark, against
- * setting the mark, then looking for room again Progress    a receiver never waits; un-parking is
- * lock-free Limits      byte budget for received messages; ring slots; a message over max_message
- * costs its sender the connection Teardown    stop (no callback runs any more), dispatchers drain,
- * then free
+ * Ownership   a buffer moves receiver -> ring -> dispatcher; spr_intake_finish() gives one reference back
+ * Ordering    E1 (ring); E13: a receiver's state (preferred ring, parked buffer) passes with the parked mark: set with
+ *             release by the receiver, taken with acquire by the compare-and-swap of whoever un-parks it; making room,
+ *             then reading the mark, against setting the mark, then looking again: sequentially consistent
+ * Progress    a receiver never waits; un-parking is lock-free
+ * Limits      byte budget for received messages; ring slots; a message over max_message costs its sender the connection
+ * Teardown    stop (no callback runs any more), dispatchers drain, then free
  */
 #pragma once
 

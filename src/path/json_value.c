@@ -240,9 +240,9 @@ is_nonzero_after_rounding(const uint8_t *first, const uint8_t *mantissa_end)
 	for (const char *limit = half_of_least; *limit != '\0'; limit++) {
 		if (first < mantissa_end && *first == '.')
 			first++;
-		uint8_t digit = first < mantissa_end ? *first++ : '0';
-		if (digit != *limit)
-			return (digit > *limit);
+		int digit = first < mantissa_end ? *first++ - '0' : 0;
+		if (digit != *limit - '0')
+			return (digit > *limit - '0');
 	}
 	return (false);
 }

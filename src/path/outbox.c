@@ -163,8 +163,9 @@ take_bytes(spr_outbox *outbox, size_t len)
 		if (used != 0 && used + len > outbox->config.max_bytes)
 			return (false);
 		SPR_YIELD();
-	} while (!atomic_compare_exchange_weak_explicit(
-	    &outbox->bytes, &used, used + len, memory_order_seq_cst, memory_order_seq_cst));
+	} while (!atomic_compare_exchange_weak_explicit(&outbox->bytes, &used, used + len,
+							memory_order_seq_cst /* E11 */,
+							memory_order_seq_cst));
 	return (true);
 }
 

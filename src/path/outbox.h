@@ -1,17 +1,18 @@
 /*
- * outbox - posts jobs: bounded slots and bytes, and one completion a job that gives its pending
- * count back.
+ * outbox - posts jobs: bounded slots and bytes, and one completion a job that gives its pending count back.
  *
- *   dispatcher --spr_outbox_post--> lane --> push socket --on_done--> pending count -1 --last-->
- * ledger |  no slot, no bytes: the dispatcher waits            |
- *                   +<---------------- woken by -------------------------+
+ *   dispatcher --spr_outbox_post--> lane --> push socket --on_done--> pending count -1 --last--> ledger
+ *                   |  no slot, no bytes: the dispatcher waits            |
+ *                   +<--------- woken, or helped, by ---------------------+
  *
  * Writer      dispatchers, each on its own lane
  * Reader      completions ([nng-cb]) and the ledger behind them
- * Ownership   a posted job's bytes belong to the transport; the notification's pending count
- * travels with it as the cookie Ordering    E12 (pending count), E2 (slots), E11 (waiting) Progress
- * post never waits Limits      slots per lane; job bytes over all lanes (a single job larger than
- * the limit is let through alone) Teardown    dispatchers stopped, lanes idle, then free
+ * Ownership   a posted job's bytes belong to the transport; the notification's pending count travels with it as the
+ *             cookie
+ * Ordering    E12 (pending count), E2 (slots), E11 (waiting)
+ * Progress    post never waits
+ * Limits      slots per lane; job bytes over all lanes (a single job larger than the limit is let through alone)
+ * Teardown    dispatchers stopped, lanes idle, then free
  */
 #pragma once
 

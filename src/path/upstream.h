@@ -1,6 +1,8 @@
 /*
  * upstream - one named upstream of the ledger: its REQ socket, what waits for it, what is out, what is to be retried.
- * Private to the ledger; everything is [ledger] unless marked.
+ * Private to the ledger.
+ *
+ * Threads     the ledger alone; what replies and pipe events bring crosses by E2 and the ledger's wake-up (E3)
  *
  *            add                 send                     accepted
  *   (new) --------> fresh ---------------> out (a slot) ------------> done list, for the ledger to free

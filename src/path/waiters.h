@@ -1,16 +1,17 @@
 /*
  * waiters - how a dispatcher that waits for something scarce is woken, and only then.
  *
- * A dispatcher that finds nothing free declares what it wants, looks once more, and parks. Whoever
- * gives something back wakes the dispatchers that want it. Nobody wants anything most of the time,
- * so giving back costs one load a dispatcher.
+ * A dispatcher that finds nothing free declares what it wants, looks once more, and parks. Whoever gives something back
+ * wakes the dispatchers that want it. Nobody wants anything most of the time, so giving back costs one load a dispatcher.
  *
  * Writer      the dispatcher sets its own wants; any thread notifies
  * Reader      any thread
  * Ownership   the array belongs to the daemon; it outlives every user
- * Ordering    E11: giving back, then reading wants, against declaring wants, then looking again:
- * both sides sequentially consistent, so one of the two always sees the other Progress wait-free,
- * but for the wake-up's system call Limits      none Teardown    after its users stopped
+ * Ordering    E11: giving back, then reading wants, against declaring wants, then looking again: both sides sequentially
+ *             consistent, so one of the two always sees the other
+ * Progress    wait-free, but for the wake-up's system call
+ * Limits      none
+ * Teardown    after its users stopped
  */
 #pragma once
 

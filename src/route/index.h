@@ -1,13 +1,9 @@
 /*
- * index - where a callback's entry is in a large subscriber set. The writer's own; readers never
- * see it.
+ * index - where a callback's entry is in a large subscriber set. The writer's own; readers never see it.
  *
- * Writer, Reader   one control thread
- * Ownership        points at callbacks and blocks, owns neither
- * Ordering         none: one thread
- * Progress         a change is amortised O(1)
- * Limits           memory; reserve fails with SPR_E_NOMEM and leaves the index as it was
- * Teardown         fini
+ * Threads     one: control
+ * Ownership   points at callbacks and blocks, owns neither
+ * Limits      memory; reserve fails with SPR_E_NOMEM and leaves the index as it was; a change is amortised O(1)
  */
 #pragma once
 
