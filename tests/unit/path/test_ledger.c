@@ -372,14 +372,19 @@ static void
 absent_then_present(void **state)
 {
 	scene *s = scene_dialled(NULL);
+	rep_request request;
 	(void)state;
 
 	complete(s, 0, "1", SPREADER_REASON_NONE);
-	assert_true(wait_until(counted(s, SPR_C_ANSWER_REQUESTS) == 1, WAIT_MS));
+	complete(s, 0, "2", SPREADER_REASON_NONE);
 	assert_int_equal(spr_ledger_peers(s->ledger), 0);
 	rep_accept(&s->peer[0]);
-	accept_ack(&s->peer[0], "1");
+	/* they waited together */
+	request = rep_hear(&s->peer[0]);
+	assert_non_null(strstr(request.text, "\"ack\":[\"1\",\"2\"]"));
+	rep_say(&s->peer[0], &request, "{}");
 	expect_all_back(s);
+	assert_int_equal(counted(s, SPR_C_ANSWER_REQUESTS), 1);
 	assert_int_equal(spr_ledger_peers(s->ledger), 1);
 	scene_close(s);
 }

@@ -515,7 +515,7 @@ absent_then_present(void **state)
 	assert_int_equal(turn_at(s, T0), 0);
 	assert_int_equal(spr_req_peers(s->upstream.req), 0);
 	accept_peer(s);
-	assert_true(wait_until(spr_req_peers(s->upstream.req) == 1, WAIT_MS));
+	assert_true(wait_until(spr_req_peers(s->upstream.req) == 1, REP_WAIT_MS));
 	assert_int_equal(turn_at(s, T0), 1);
 	accept_next(s, "\"1\"", 1);
 	scene_close(s);
