@@ -1,0 +1,188 @@
+/*
+ * run - the signal loop and the drain.
+ *
+ * The drain stops receiving and waits until what was received has been posted and answered; two seconds before its limit
+ * it gives up, which nacks the rest.
+ */
+#include "run.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "daemon.h"
+
+#define GIVE_UP_BEFORE_NS (2 * SPR_NS_PER_S)
+#define DRAIN_POLL_NS     (2 * SPR_NS_PER_MS)
+#define FLUSH_STEP_NS     (250 * SPR_NS_PER_MS)
+
+/* The next signal, or 0 when timeout_ns has passed (UINT64_MAX: never). */
+static int
+wait_signal(uint64_t timeout_ns)
+{
+	sigset_t wanted;
+	struct timespec timeout = {
+	    .tv_sec = (time_t)(timeout_ns / SPR_NS_PER_S),
+	    .tv_nsec = (long)(timeout_ns % SPR_NS_PER_S),
+	};
+	int signal_number;
+
+	sigemptyset(&wanted);
+	sigaddset(&wanted, SIGTERM);
+	sigaddset(&wanted, SIGINT);
+	sigaddset(&wanted, SIGHUP);
+	sigaddset(&wanted, SIGUSR1);
+	do {
+		signal_number =
+		    sigtimedwait(&wanted, NULL, timeout_ns == UINT64_MAX ? NULL : &timeout);
+	} while (signal_number < 0 && errno == EINTR);
+	return (signal_number < 0 ? 0 : signal_number);
+}
+
+static void
+reload(spr_daemon *daemon)
+{
+	spr_err rv = spr_options_reload(daemon->options, daemon->argc, daemon->argv, daemon->envp);
+
+	if (rv != SPR_OK) {
+		spr_error("RELOAD-FAILED", "why=\"%s\"", spr_error_text(rv));
+		return;
+	}
+	spr_log_set_level((spr_log_level)daemon->options->log_level);
+	spr_report_set_leases(daemon);
+	spr_dead_letter_reopen(daemon->dead_letter);
+	spr_info("RELOADED", "file=\"%s\"",
+		 daemon->options->config != NULL ? daemon->options->config : "");
+}
+
+static void
+handle_signal(spr_daemon *daemon, int signal_number)
+{
+	if (signal_number == SIGHUP)
+		reload(daemon);
+	else if (signal_number == SIGUSR1)
+		spr_report_log_state(daemon);
+}
+
+static void
+run_until_told(spr_daemon *daemon)
+{
+	int signal_number;
+
+	while ((signal_number = wait_signal(UINT64_MAX)) != SIGTERM && signal_number != SIGINT)
+		handle_signal(daemon, signal_number);
+	spr_info("DRAIN", "signal=%d", signal_number);
+}
+
+/* --- the drain --- */
+
+/*
+ * Nothing is received any more. A record is taken only while a message is not finished, so when the bytes of messages and
+ * then the records are down to none they stay so; a message between two rings, or in a dispatcher's hands, has bytes.
+ */
+static bool
+is_posted_and_answered(const spr_daemon *daemon)
+{
+	return (spr_intake_bytes(daemon->intake) == 0 &&
+		spr_notifications_in_flight(&daemon->notifications) == 0 &&
+		spr_outbox_is_idle(daemon->outbox) &&
+		spr_dispatchers_are_idle(daemon->dispatchers));
+}
+
+static bool
+never(const spr_daemon *daemon)
+{
+	(void)daemon;
+	return (false);
+}
+
+/* A second TERM ends the process at once. */
+static void
+handle_signal_in_drain(spr_daemon *daemon, int signal_number)
+{
+	if (signal_number == SIGTERM || signal_number == SIGINT) {
+		spr_warn("DRAIN-CUT", "why=\"a second signal\" in_flight=%u",
+			 spr_notifications_in_flight(&daemon->notifications));
+		_exit(SPR_EXIT_LEFT_WORK);
+	}
+	handle_signal(daemon, signal_number);
+}
+
+static uint64_t
+earlier(uint64_t a_ns, uint64_t b_ns)
+{
+	return (a_ns < b_ns ? a_ns : b_ns);
+}
+
+/* Waits until done, or deadline_ns. True when done. */
+static bool
+wait_until(spr_daemon *daemon, bool (*is_done)(const spr_daemon *), uint64_t deadline_ns)
+{
+	while (!is_done(daemon)) {
+		uint64_t now_ns = spr_clock_now_ns();
+
+		if (now_ns >= deadline_ns)
+			return (false);
+		handle_signal_in_drain(daemon,
+				       wait_signal(earlier(deadline_ns - now_ns, DRAIN_POLL_NS)));
+	}
+	return (true);
+}
+
+/* In steps, so that a second signal is seen. True when flushed. */
+static bool
+flush(spr_daemon *daemon, uint64_t deadline_ns)
+{
+	for (;;) {
+		uint64_t now_ns = spr_clock_now_ns();
+
+		if (spr_outbox_flush(daemon->outbox, earlier(deadline_ns, now_ns + FLUSH_STEP_NS)))
+			return (true);
+		if (now_ns >= deadline_ns)
+			return (false);
+		handle_signal_in_drain(daemon, wait_signal(0));
+	}
+}
+
+static int
+drain(spr_daemon *daemon)
+{
+	const spr_options *options = daemon->options;
+	uint64_t limit_ns;
+	bool is_clean;
+
+	atomic_store_explicit(&daemon->is_ready, false,
+			      memory_order_relaxed /* health is a snapshot */);
+	(void)wait_until(daemon, never, spr_clock_now_ns() + options->shutdown_delay_ns);
+	limit_ns = spr_clock_now_ns() + options->drain_timeout_ns;
+	spr_control_drain(daemon->control);
+	spr_intake_stop(daemon->intake);
+	is_clean =
+	    wait_until(daemon, is_posted_and_answered,
+		       options->drain_timeout_ns > GIVE_UP_BEFORE_NS ? limit_ns - GIVE_UP_BEFORE_NS
+								     : spr_clock_now_ns());
+	if (!is_clean) {
+		spr_warn("DRAIN-GIVEUP",
+			 "in_flight=%u why=\"--drain-timeout is near; what is left is nacked\"",
+			 spr_notifications_in_flight(&daemon->notifications));
+		spr_dispatchers_give_up(daemon->dispatchers);
+		(void)wait_until(daemon, is_posted_and_answered, limit_ns);
+	}
+	if (!flush(daemon, limit_ns)) {
+		spr_warn("DRAIN-UNFLUSHED",
+			 "why=\"a worker has not read what its connection took\"");
+		is_clean = false;
+	}
+	spr_info("DRAINED", "clean=%s in_flight=%u", is_clean ? "yes" : "no",
+		 spr_notifications_in_flight(&daemon->notifications));
+	return (is_clean ? SPR_EXIT_OK : SPR_EXIT_LEFT_WORK);
+}
+
+int
+spr_run(spr_daemon *daemon)
+{
+	run_until_told(daemon);
+	return (drain(daemon));
+}
