@@ -76,7 +76,7 @@ on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
 
 	(void)pipe;
 	if (pipes->on_pipe != NULL)
-		pipes->on_pipe(pipes->arg, event == NNG_PIPE_EV_ADD_POST ? 1 : -1);
+		pipes->on_pipe(pipes->arg, event == NNG_PIPE_EV_REM_POST ? -1 : 1);
 }
 
 spr_err
@@ -87,25 +87,29 @@ spr_nng_socket_setup(nng_socket socket, size_t max_message, spr_pipe_events *pip
 	if ((rv = nng_socket_set_size(socket, NNG_OPT_RECVMAXSZ, max_message)) != 0 ||
 	    (rv = nng_socket_set_ms(socket, NNG_OPT_RECONNMINT, RECONNECT_MIN_MS)) != 0 ||
 	    (rv = nng_socket_set_ms(socket, NNG_OPT_RECONNMAXT, RECONNECT_MAX_MS)) != 0 ||
-	    (rv = nng_pipe_notify(socket, NNG_PIPE_EV_ADD_POST, on_pipe, pipes)) != 0 ||
+	    /* not ADD_POST: a peer of the wrong protocol never gets that far, but goes with REM_POST */
+	    (rv = nng_pipe_notify(socket, NNG_PIPE_EV_ADD_PRE, on_pipe, pipes)) != 0 ||
 	    (rv = nng_pipe_notify(socket, NNG_PIPE_EV_REM_POST, on_pipe, pipes)) != 0)
 		return (spr_fail(spr_err_from_nng(rv), "set up socket: %s", nng_strerror(rv)));
 	return (SPR_OK);
 }
 
-/* Writes the URL with the port that was really bound. Only tcp has ports to resolve in this library
- * version. */
+/* Writes the URL with the port that was really bound; schemes without ports are left as they are. */
 static void
 resolve_bound(nng_listener listener, const char *url, char *bound)
 {
+	const char *host = strstr(url, "://") + 3; /* nng has parsed it */
+	size_t len = strcspn(host, "/");
+	size_t host_len = len;
 	int port = 0;
-	const char *colon = strrchr(url, ':');
-	const char *path = colon != NULL ? strchr(colon, '/') : NULL;
 
-	if (strncmp(url, "tcp", 3) == 0 && colon != NULL && strncmp(colon, "://", 3) != 0 &&
-	    nng_listener_get_int(listener, NNG_OPT_TCP_BOUND_PORT, &port) == 0)
-		snprintf(bound, SPR_URL_MAX, "%.*s:%d%s", (int)(colon - url), url, port,
-			 path != NULL ? path : "");
+	while (host_len > 0 && host[host_len - 1] != ':' && host[host_len - 1] != ']')
+		host_len--;
+	/* what precedes the last colon, unless that is none or inside of [v6] */
+	host_len = host_len > 0 && host[host_len - 1] == ':' ? host_len - 1 : len;
+	if (nng_listener_get_int(listener, NNG_OPT_TCP_BOUND_PORT, &port) == 0)
+		snprintf(bound, SPR_URL_MAX, "%.*s:%d%s", (int)(host - url + (long)host_len), url,
+			 port, host + len);
 	else
 		snprintf(bound, SPR_URL_MAX, "%s", url);
 }
@@ -124,8 +128,9 @@ spr_nng_listen(nng_socket socket, const char *url, char *bound)
 	(void)nng_listener_set_bool(listener, NNG_OPT_TCP_KEEPALIVE, true);
 	if ((rv = nng_listener_start(listener, 0)) != 0) {
 		nng_listener_close(listener);
-		return (spr_fail(SPR_E_ADDRESS, "listen on %s: %s; is another process using it?",
-				 url, nng_strerror(rv)));
+		return (spr_fail(SPR_E_ADDRESS, "listen on %s: %s; %s", url, nng_strerror(rv),
+				 rv == NNG_EADDRINUSE ? "is another process using it?"
+						      : "check the URL"));
 	}
 	resolve_bound(listener, url, bound);
 	return (SPR_OK);
