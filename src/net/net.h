@@ -73,6 +73,7 @@ typedef struct spr_transport {
 	spr_err (*push_open)(spr_push **out, const spr_push_config *config);
 	spr_err (*push_listen)(spr_push *push, const char *url, char *bound);
 	spr_err (*push_dial)(spr_push *push, const char *url);
+	/* Before listen and dial. */
 	spr_err (*lane_open)(spr_push_lane **out, spr_push *push, unsigned slots, void *lane_arg);
 	/* [lane owner] A job of len bytes to fill; SPR_E_NOMEM. */
 	spr_err (*out_alloc)(spr_out *out, size_t len);

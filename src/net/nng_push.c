@@ -21,7 +21,7 @@
 #include "net/nng_common.h"
 
 #define FLUSH_POLL_MS   2
-#define FLUSH_SETTLE_NS (100 * SPR_NS_PER_MS)
+#define FLUSH_SETTLE_NS SPR_NS_PER_S
 
 typedef struct send_slot {
 	spr_stack_entry free;
@@ -53,24 +53,92 @@ struct spr_push {
 	nng_socket socket;
 	bool has_socket;
 	spr_push_config config;
-	spr_pipe_events pipes; /* the caller's, behind our own count */
 	spr_push_lane *lanes;
 
 	/* written by nng's threads */
-	_Atomic uint64_t taken;   /* messages that a pipe took */
-	atomic_uint n_lost_pipes; /* pipes that went away: what they held can no longer be told */
+	_Atomic uint64_t taken; /* messages that a pipe took */
+
+	/* written by nng's reaper, one pipe after the other */
+	_Atomic uint64_t lost_written; /* by pipes that went away */
+	_Atomic uint32_t lost_pipe;    /* the last one, counted in lost_written */
+	_Atomic uint64_t maybe_lost;   /* messages that went away with their pipes, at most */
 };
 
+/* Adds to live what this socket's pipes have written whole to the kernel; to lost, if it is that pipe. */
 static void
-on_push_pipe(void *arg, int change)
+add_written(nng_stat *pipe, int socket, uint32_t lost_pipe, uint64_t *live, uint64_t *lost)
+{
+	uint64_t sent = 0, owner = 0, id = 0;
+
+	for (nng_stat *leaf = nng_stat_child(pipe); leaf != NULL; leaf = nng_stat_next(leaf)) {
+		if (strcmp(nng_stat_name(leaf), "socket") == 0)
+			owner = nng_stat_value(leaf);
+		else if (strcmp(nng_stat_name(leaf), "id") == 0)
+			id = nng_stat_value(leaf);
+		else if (strcmp(nng_stat_name(leaf), "tx_msgs") == 0)
+			sent = nng_stat_value(leaf);
+	}
+	if (owner == (uint64_t)socket)
+		*(id == lost_pipe ? lost : live) += sent;
+}
+
+static void
+count_written(const spr_push *push, uint32_t lost_pipe, uint64_t *live, uint64_t *lost)
+{
+	nng_stat *root = NULL;
+
+	*live = *lost = 0;
+	if (nng_stats_get(&root) != 0)
+		return;
+	for (nng_stat *node = nng_stat_child(root); node != NULL; node = nng_stat_next(node)) {
+		if (strncmp(nng_stat_name(node), "pipe", 4) == 0)
+			add_written(node, nng_socket_id(push->socket), lost_pipe, live, lost);
+	}
+	nng_stats_free(root);
+}
+
+/* What all pipes together have taken and not written yet. While lanes are busy, at most that. */
+static uint64_t
+count_unwritten(const spr_push *push)
+{
+	/* acquire: lost_pipe is at least as new, so that no pipe is counted twice */
+	uint64_t written = atomic_load_explicit(&push->lost_written, memory_order_acquire);
+	uint32_t lost_pipe = atomic_load_explicit(&push->lost_pipe, memory_order_relaxed);
+	uint64_t live, lost, taken = 0;
+
+	count_written(push, lost_pipe, &live, &lost);
+	written += live;
+	/* busy before taken: a completion counts the other way round. E10 of idle lanes orders the rest */
+	for (const spr_push_lane *lane = push->lanes; lane != NULL; lane = lane->next)
+		taken += atomic_load_explicit(&lane->busy, memory_order_acquire);
+	taken += atomic_load_explicit(&push->taken, memory_order_acquire);
+	return (taken > written ? taken - written : 0);
+}
+
+/*
+ * [nng's reaper] The pipe is still in the statistics: what it has written is kept. Whether it died with a message in it
+ * nobody can tell, unless nothing at all is unwritten.
+ */
+static void
+on_pipe_lost(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
 	spr_push *push = arg;
+	uint32_t id = (uint32_t)nng_pipe_id(pipe);
+	uint64_t live, lost, unwritten;
+	/* relaxed: this thread is the only writer of the three */
+	uint64_t maybe_lost = atomic_load_explicit(&push->maybe_lost, memory_order_relaxed) + 1;
 
-	if (change < 0)
-		atomic_fetch_add_explicit(&push->n_lost_pipes, 1,
-					  memory_order_relaxed /* a hint for flush */);
+	(void)event;
+	count_written(push, id, &live, &lost);
+	atomic_store_explicit(&push->lost_pipe, id, memory_order_relaxed);
+	/* release: pairs with count_unwritten */
+	atomic_fetch_add_explicit(&push->lost_written, lost, memory_order_release);
+	unwritten = count_unwritten(push);
+	/* relaxed: a bound that flush reads; it was too large before */
+	atomic_store_explicit(&push->maybe_lost, maybe_lost < unwritten ? maybe_lost : unwritten,
+			      memory_order_relaxed);
 	if (push->config.pipes.on_pipe != NULL)
-		push->config.pipes.on_pipe(push->config.pipes.arg, change);
+		push->config.pipes.on_pipe(push->config.pipes.arg, -1);
 }
 
 static void
@@ -108,15 +176,18 @@ spr_nng_push_open(spr_push **out, const spr_push_config *config)
 	if (push == NULL)
 		return (SPR_E_NOMEM);
 	push->config = *config;
-	push->pipes = (spr_pipe_events){.on_pipe = on_push_pipe, .arg = push};
 	if ((nrv = nng_push0_open(&push->socket)) != 0) {
 		rv = spr_fail(spr_err_from_nng(nrv), "open outbox socket: %s", nng_strerror(nrv));
 		goto fail;
 	}
 	push->has_socket = true;
 	/* a PUSH peer has nothing to say; a small limit is all it gets */
-	if ((rv = spr_nng_socket_setup(push->socket, 1024, &push->pipes)) != SPR_OK)
+	if ((rv = spr_nng_socket_setup(push->socket, 1024, &push->config.pipes)) != SPR_OK)
 		goto fail;
+	if ((nrv = nng_pipe_notify(push->socket, NNG_PIPE_EV_REM_POST, on_pipe_lost, push)) != 0) {
+		rv = spr_fail(spr_err_from_nng(nrv), "open outbox socket: %s", nng_strerror(nrv));
+		goto fail;
+	}
 	*out = push;
 	return (SPR_OK);
 fail:
@@ -258,55 +329,25 @@ spr_nng_lane_busy(spr_push_lane *lane)
 	return (atomic_load_explicit(&lane->busy, memory_order_acquire));
 }
 
-/* Messages that live pipes of this socket have written whole to the kernel. */
-static uint64_t
-sum_written(nng_socket socket)
-{
-	nng_stat *root = NULL;
-	uint64_t sum = 0;
-
-	if (nng_stats_get(&root) != 0)
-		return (0);
-	for (nng_stat *node = nng_stat_child(root); node != NULL; node = nng_stat_next(node)) {
-		bool is_pipe = strncmp(nng_stat_name(node), "pipe", 4) == 0;
-		bool is_ours = false;
-		uint64_t sent = 0;
-
-		for (nng_stat *leaf = nng_stat_child(node); is_pipe && leaf != NULL;
-		     leaf = nng_stat_next(leaf)) {
-			if (strcmp(nng_stat_name(leaf), "socket") == 0)
-				is_ours = nng_stat_value(leaf) == (uint64_t)nng_socket_id(socket);
-			else if (strcmp(nng_stat_name(leaf), "tx_msgs") == 0)
-				sent = nng_stat_value(leaf);
-		}
-		sum += is_ours ? sent : 0;
-	}
-	nng_stats_free(root);
-	return (sum);
-}
-
 bool
 spr_nng_push_flush(spr_push *push, uint64_t deadline_ns)
 {
-	uint64_t taken = atomic_load_explicit(
-	    &push->taken, memory_order_relaxed /* ordered by E10 of the idle lanes */);
-	uint64_t written = sum_written(push->socket);
-	uint64_t moved_ns = spr_clock_now_ns();
+	uint64_t before = UINT64_MAX;
+	uint64_t moved_ns = 0;
 
 	for (;;) {
 		uint64_t now_ns = spr_clock_now_ns();
-		uint64_t written_now = sum_written(push->socket);
+		uint64_t unwritten = count_unwritten(push);
 
-		if (written_now == taken)
+		if (unwritten == 0)
 			return (true);
-		if (written_now != written) {
-			written = written_now;
+		if (unwritten != before) {
+			before = unwritten;
 			moved_ns = now_ns;
 		}
-		/* pipes that went away took their counts along: then quiet is all that can be
-		 * waited for */
-		if (atomic_load_explicit(&push->n_lost_pipes, memory_order_relaxed /* a hint */) >
-			0 &&
+		/* it may have died with pipes that went away: then quiet is all that can be waited for */
+		if (unwritten <= atomic_load_explicit(&push->maybe_lost,
+						      memory_order_relaxed /* a bound */) &&
 		    now_ns - moved_ns > FLUSH_SETTLE_NS)
 			return (true);
 		if (now_ns >= deadline_ns)
