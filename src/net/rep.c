@@ -31,9 +31,6 @@ struct spr_rep {
 	bool has_socket;
 	spr_rep_config config;
 	rep_slot *slots;
-
-	/* written by main */
-	atomic_bool is_stopping;
 };
 
 static void
@@ -78,7 +75,6 @@ spr_rep_open(spr_rep **out, const spr_rep_config *config)
 	if (rep == NULL)
 		return (SPR_E_NOMEM);
 	rep->config = *config;
-	atomic_init(&rep->is_stopping, false);
 	if ((rep->slots = spr_mem_zalloc(config->window * sizeof(rep_slot))) == NULL)
 		goto fail;
 	if ((nrv = nng_rep0_open(&rep->socket)) != 0) {
@@ -132,9 +128,6 @@ spr_rep_reply(spr_rep *rep, unsigned number, const void *data, size_t len)
 	SPR_ASSERT(slot->state == REP_WORKING);
 	nng_msg_free(slot->request);
 	slot->request = NULL;
-	if (atomic_load_explicit(&rep->is_stopping,
-				 memory_order_acquire /* E7: pairs with spr_rep_stop */))
-		return;
 	if (nng_msg_alloc(&msg, 0) != 0 || nng_msg_append(msg, data, len) != 0) {
 		/* no memory for the reply: the asker times out and asks again */
 		if (msg != NULL)
@@ -144,13 +137,12 @@ spr_rep_reply(spr_rep *rep, unsigned number, const void *data, size_t len)
 	}
 	slot->state = REP_REPLYING;
 	nng_aio_set_msg(slot->aio, msg);
-	nng_ctx_send(slot->ctx, slot->aio);
+	nng_ctx_send(slot->ctx, slot->aio); /* after a stop nng refuses it and calls nobody */
 }
 
 void
 spr_rep_stop(spr_rep *rep)
 {
-	atomic_store_explicit(&rep->is_stopping, true, memory_order_release /* E7 */);
 	for (unsigned i = 0; i < rep->config.window; i++) {
 		if (rep->slots[i].aio != NULL)
 			nng_aio_stop(rep->slots[i].aio);
@@ -173,6 +165,9 @@ spr_rep_close(spr_rep *rep)
 	for (unsigned i = 0; rep->slots != NULL && i < rep->config.window; i++) {
 		rep_slot *slot = &rep->slots[i];
 
+		/* a reply that came after the stop */
+		if (slot->state == REP_REPLYING && nng_aio_get_msg(slot->aio) != NULL)
+			nng_msg_free(nng_aio_get_msg(slot->aio));
 		if (slot->aio != NULL)
 			nng_aio_free(slot->aio);
 		if (slot->request != NULL)

@@ -19,7 +19,9 @@ typedef struct req_slot {
 	nng_aio *aio;
 	nng_ctx ctx;
 	bool has_ctx;
-	bool is_sending; /* else receiving; handed over by nng's own locks */
+	/* handed over by nng's own locks */
+	bool is_busy;    /* its on_reply is still to be called */
+	bool is_sending; /* else receiving */
 	unsigned number;
 } req_slot;
 
@@ -30,6 +32,7 @@ struct spr_req {
 	spr_req_config config;
 	spr_pipe_events pipes;
 	req_slot *slots;
+	bool is_stopped; /* by main, when the sender has stopped */
 
 	/* written by nng's threads */
 	atomic_int peers;
@@ -46,10 +49,18 @@ on_req_pipe(void *arg, int change)
 }
 
 static void
+finish(req_slot *slot, spr_err result, const uint8_t *data, size_t len)
+{
+	spr_req_config *config = &slot->req->config;
+
+	slot->is_busy = false;
+	config->on_reply(config->arg, slot->number, result, data, len);
+}
+
+static void
 on_req_event(void *arg)
 {
 	req_slot *slot = arg;
-	spr_req_config *config = &slot->req->config;
 	int rv = nng_aio_result(slot->aio);
 	nng_msg *msg;
 
@@ -62,12 +73,12 @@ on_req_event(void *arg)
 		if (slot->is_sending && (msg = nng_aio_get_msg(slot->aio)) != NULL)
 			nng_msg_free(msg);
 		nng_aio_set_msg(slot->aio, NULL);
-		config->on_reply(config->arg, slot->number, spr_err_from_nng(rv), NULL, 0);
+		finish(slot, spr_err_from_nng(rv), NULL, 0);
 		return;
 	}
 	msg = nng_aio_get_msg(slot->aio);
 	nng_aio_set_msg(slot->aio, NULL);
-	config->on_reply(config->arg, slot->number, SPR_OK, nng_msg_body(msg), nng_msg_len(msg));
+	finish(slot, SPR_OK, nng_msg_body(msg), nng_msg_len(msg));
 	nng_msg_free(msg);
 }
 
@@ -141,13 +152,16 @@ spr_req_send(spr_req *req, unsigned number, const void *data, size_t len)
 	req_slot *slot = &req->slots[number];
 	nng_msg *msg;
 
-	SPR_ASSERT(number < req->config.window);
+	SPR_ASSERT(number < req->config.window && !slot->is_busy);
+	if (req->is_stopped)
+		return (SPR_E_CANCELLED);
 	if (nng_msg_alloc(&msg, 0) != 0)
 		return (SPR_E_NOMEM);
 	if (nng_msg_append(msg, data, len) != 0) {
 		nng_msg_free(msg);
 		return (SPR_E_NOMEM);
 	}
+	slot->is_busy = true;
 	slot->is_sending = true;
 	nng_aio_set_msg(slot->aio, msg);
 	nng_ctx_send(slot->ctx, slot->aio); /* E6: nng's lock orders this before on_reply */
@@ -165,9 +179,15 @@ spr_req_peers(const spr_req *req)
 void
 spr_req_stop(spr_req *req)
 {
+	req->is_stopped = true;
 	for (unsigned i = 0; i < req->config.window; i++) {
-		if (req->slots[i].aio != NULL)
-			nng_aio_stop(req->slots[i].aio);
+		req_slot *slot = &req->slots[i];
+
+		if (slot->aio != NULL)
+			nng_aio_stop(slot->aio);
+		/* stopped between its two halves: nng refuses the receive and tells nobody */
+		if (slot->is_busy)
+			finish(slot, SPR_E_CANCELLED, NULL, 0);
 	}
 }
 
