@@ -26,7 +26,7 @@ typedef struct scene_wants {
 	size_t max_notification, max_job, max_fanout;
 	uint64_t outbox_timeout_ns;
 	unsigned max_inflight;
-	size_t outbox_bytes;
+	size_t outbox_bytes, intake_bytes, max_message;
 	unsigned n_dispatchers, receivers, ring_slots;
 	bool has_threads; /* the dispatchers run by themselves */
 } scene_wants;
@@ -62,8 +62,8 @@ scene_open_ends(scene *s, const scene_wants *wants)
 	    .transport = &spr_transport_fake,
 	    .receivers = (unsigned)or_else(wants->receivers, 1),
 	    .ring_slots = (unsigned)or_else(wants->ring_slots, 64),
-	    .max_message = 1 << 20,
-	    .max_bytes = 64 << 20,
+	    .max_message = or_else(wants->max_message, 1 << 20),
+	    .max_bytes = or_else(wants->intake_bytes, 64 << 20),
 	    .dispatchers = &s->waiters,
 	    .n_dispatchers = s->waiters.n,
 	};
