@@ -251,6 +251,33 @@ deliver(const char *text)
 	(void)spr_fake_deliver(0, spr_fake_buf(text, strlen(text)));
 }
 
+static inline scene *
+scene_bare(void)
+{
+	return (scene_open((scene_wants){.is_bare = true}));
+}
+
+static inline unsigned
+in_flight(const scene *s)
+{
+	return (spr_notifications_in_flight(&s->notifications));
+}
+
+static inline bool
+are_idle(const scene *s)
+{
+	return (spr_dispatchers_are_idle(s->dispatchers));
+}
+
+static inline void
+deliver_envelope(const char *id, const char *body)
+{
+	char text[1024];
+
+	snprintf(text, sizeof(text), "{\"id\":\"%s\",\"body\":%s}", id, body);
+	deliver(text);
+}
+
 /* One turn of dispatcher d; units of work done. */
 static inline unsigned
 turn_of(scene *s, unsigned d)
