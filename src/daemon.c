@@ -207,21 +207,44 @@ stop_dispatchers(spr_daemon *daemon)
 	spr_dispatchers_free(daemon->dispatchers);
 }
 
+static bool
+any_is_ws(const spr_config_list *urls)
+{
+	for (unsigned i = 0; i < urls->n; i++) {
+		if (strncmp(urls->item[i], "ws", 2) == 0)
+			return (true);
+	}
+	return (false);
+}
+
+static const spr_transport *
+outbox_transport(const spr_options *options)
+{
+	if (options->outbox_listen.n == 0 && options->outbox_dial.n == 0) {
+		spr_warn("OUTBOX-NONE", "why=\"--outbox-listen none: jobs are thrown away\"");
+		return (&spr_transport_none);
+	}
+	if (any_is_ws(&options->outbox_listen) || any_is_ws(&options->outbox_dial)) {
+		spr_warn("OUTBOX-WS",
+			 "why=\"nng's own PUSH socket serves ws; workers that come and go can "
+			 "end the process: prefer tcp or ipc\"");
+		return (&spr_transport_nng_sockets);
+	}
+	return (&spr_transport_nng);
+}
+
 static spr_err
 start_outbox(spr_daemon *daemon)
 {
 	const spr_options *options = daemon->options;
-	bool is_none = options->outbox_listen.n == 0 && options->outbox_dial.n == 0;
 	spr_err rv;
 	spr_outbox_config config = {
-	    .transport = is_none ? &spr_transport_none : &spr_transport_nng,
+	    .transport = outbox_transport(options),
 	    .max_bytes = options->max_inflight_bytes / 4,
 	    .dispatchers = &daemon->waiters,
 	    .ledger = daemon->ledger,
 	};
 
-	if (is_none)
-		spr_warn("OUTBOX-NONE", "why=\"--outbox-listen none: jobs are thrown away\"");
 	if ((rv = spr_outbox_new(&daemon->outbox, &config)) != SPR_OK)
 		return (rv);
 	return (spr_dispatchers_connect(daemon->dispatchers, daemon->intake, daemon->outbox));

@@ -14,7 +14,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/sync.h"
 
 /* Small turns a guest does in a row before it leaves the rest to the agent's thread. */
 #define GUEST_ROUNDS 8
@@ -26,44 +25,13 @@ struct handshake {
 	char error[1024]; /* the trail of a failed on_start: trails are thread-local */
 };
 
-/*
- * The turn. FREE -> TAKEN by whoever finds it free; WANTED is a mark for its holder. Both steps are read-modify-write, so
- * an offer is ordered against the give-back: either the holder sees the mark, or the offerer finds the turn free (E15).
- */
-enum { TURN_FREE = 0, TURN_TAKEN = 1, TURN_WANTED = 2 };
-
-static bool
-take_turn(spr_agent *agent)
-{
-	for (;;) {
-		/* E15 acquire: the last turn; release: the offer, for the holder */
-		if ((atomic_fetch_or_explicit(&agent->turn, TURN_TAKEN, memory_order_acq_rel) &
-		     TURN_TAKEN) == 0)
-			return (true);
-		SPR_YIELD();
-		if ((atomic_fetch_or_explicit(&agent->turn, TURN_WANTED, memory_order_acq_rel) &
-		     TURN_TAKEN) != 0)
-			return (false); /* E15: its holder will see the mark */
-	}
-}
-
-/* True: somebody wanted it meanwhile. */
-static bool
-give_turn_back(spr_agent *agent)
-{
-	SPR_YIELD();
-	/* E15 release: this turn; acquire: what was offered during it */
-	return ((atomic_exchange_explicit(&agent->turn, TURN_FREE, memory_order_acq_rel) &
-		 TURN_WANTED) != 0);
-}
-
 void
 spr_agent_init(spr_agent *agent)
 {
 	SPR_ASSERT(agent->name != NULL && strlen(agent->name) <= 15);
 	SPR_ASSERT(agent->do_work != NULL);
 	spr_ec_init(&agent->ec);
-	atomic_init(&agent->turn, TURN_TAKEN); /* by nobody, until the thread runs */
+	atomic_init(&agent->turn, SPR_TURN_TAKEN); /* by nobody, until the thread runs */
 	atomic_init(&agent->stopping, false);
 	atomic_init(&agent->last_turn_ns, 0);
 	atomic_init(&agent->longest_turn_ns, 0);
@@ -81,12 +49,12 @@ own_turn(spr_agent *agent, uint64_t *deadline_ns)
 	unsigned n;
 
 	*deadline_ns = 0;
-	if (is_lent && !take_turn(agent))
+	if (is_lent && !spr_turn_take(&agent->turn))
 		return (0); /* a guest has it, and will wake us if it leaves anything */
 	agent->wake_at_ns = 0;
 	n = agent->do_work(agent->state);
 	*deadline_ns = agent->wake_at_ns;
-	return (is_lent && give_turn_back(agent) ? n + 1 : n);
+	return (is_lent && spr_turn_give_back(&agent->turn) ? n + 1 : n);
 }
 
 /* relaxed throughout: the watchdog's view, no data goes with it; single writer, so load and store
@@ -147,10 +115,11 @@ thread_main(void *arg)
 		sem_post(&start->is_up);
 		return (NULL);
 	}
-	sem_post(&start->is_up);     /* the handshake is gone from here on */
-	(void)give_turn_back(agent); /* lent from now on */
+	sem_post(&start->is_up);                /* the handshake is gone from here on */
+	(void)spr_turn_give_back(&agent->turn); /* lent from now on */
 	run(agent);
-	while (!take_turn(agent)) /* not lent any more; the last guest is about to leave */
+	while (
+	    !spr_turn_take(&agent->turn)) /* not lent any more; the last guest is about to leave */
 		sched_yield();
 	if (agent->on_stop != NULL)
 		agent->on_stop(agent->state);
@@ -214,12 +183,13 @@ be_guest(spr_agent *agent)
 		has_deadline = agent->wake_at_ns != 0; /* the thread's to keep */
 		if (is_more)
 			continue;
-		if (!give_turn_back(agent))
+		if (!spr_turn_give_back(&agent->turn))
 			return (has_deadline);
-		if (!take_turn(agent)) /* wanted meanwhile, and somebody has it already */
+		if (!spr_turn_take(
+			&agent->turn)) /* wanted meanwhile, and somebody has it already */
 			return (has_deadline);
 	}
-	(void)give_turn_back(agent);
+	(void)spr_turn_give_back(&agent->turn);
 	return (true);
 }
 
@@ -228,7 +198,7 @@ spr_agent_offer(spr_agent *agent)
 {
 	if (agent->do_guest_work == NULL)
 		spr_agent_wake(agent);
-	else if (take_turn(agent) && be_guest(agent))
+	else if (spr_turn_take(&agent->turn) && be_guest(agent))
 		spr_agent_wake(agent);
 }
 

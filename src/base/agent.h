@@ -25,6 +25,7 @@
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/eventcount.h"
+#include "base/turn.h"
 
 typedef struct spr_agent spr_agent;
 struct spr_agent {
@@ -44,7 +45,7 @@ struct spr_agent {
 
 	/* shared */
 	spr_ec ec;
-	atomic_uint turn; /* bits: taken, wanted */
+	spr_turn turn;
 	atomic_bool stopping;
 	_Atomic uint64_t last_turn_ns; /* when do_work last returned */
 	_Atomic uint64_t longest_turn_ns;

@@ -95,7 +95,10 @@ typedef struct spr_transport {
 	void (*push_close)(spr_push *push);
 } spr_transport;
 
+/* tcp and unix sockets, both ways. */
 extern const spr_transport spr_transport_nng;
+/* Every scheme nng knows; sends over its PUSH socket, which does not stand workers that come and go. */
+extern const spr_transport spr_transport_nng_sockets;
 /* Sends only, to nowhere: jobs are thrown away and completed at once. */
 extern const spr_transport spr_transport_none;
 

@@ -94,20 +94,18 @@ spr_nng_socket_setup(nng_socket socket, size_t max_message, spr_pipe_events *pip
 	return (SPR_OK);
 }
 
-/* Writes the URL with the port that was really bound; schemes without ports are left as they are. */
-static void
-resolve_bound(nng_listener listener, const char *url, char *bound)
+void
+spr_nng_bound_url(const char *url, int port, char *bound)
 {
 	const char *host = strstr(url, "://") + 3; /* nng has parsed it */
 	size_t len = strcspn(host, "/");
 	size_t host_len = len;
-	int port = 0;
 
 	while (host_len > 0 && host[host_len - 1] != ':' && host[host_len - 1] != ']')
 		host_len--;
 	/* what precedes the last colon, unless that is none or inside of [v6] */
 	host_len = host_len > 0 && host[host_len - 1] == ':' ? host_len - 1 : len;
-	if (nng_listener_get_int(listener, NNG_OPT_TCP_BOUND_PORT, &port) == 0)
+	if (port > 0)
 		snprintf(bound, SPR_URL_MAX, "%.*s:%d%s", (int)(host - url + (long)host_len), url,
 			 port, host + len);
 	else
@@ -115,24 +113,29 @@ resolve_bound(nng_listener listener, const char *url, char *bound)
 }
 
 spr_err
+spr_nng_fail_listen(const char *url, int rv)
+{
+	return (spr_fail(SPR_E_ADDRESS, "listen on %s: %s; %s", url, nng_strerror(rv),
+			 rv == NNG_EADDRINUSE ? "is another process using it?" : "check the URL"));
+}
+
+spr_err
 spr_nng_listen(nng_socket socket, const char *url, char *bound)
 {
 	nng_listener listener;
-	int rv;
+	int rv, port = 0;
 
 	if ((rv = nng_listener_create(&listener, socket, url)) != 0)
-		return (spr_fail(SPR_E_ADDRESS, "listen on %s: %s; check the URL", url,
-				 nng_strerror(rv)));
+		return (spr_nng_fail_listen(url, rv));
 	/* half-open peers are found by the kernel; schemes without tcp refuse the option, which is
 	 * fine */
 	(void)nng_listener_set_bool(listener, NNG_OPT_TCP_KEEPALIVE, true);
 	if ((rv = nng_listener_start(listener, 0)) != 0) {
 		nng_listener_close(listener);
-		return (spr_fail(SPR_E_ADDRESS, "listen on %s: %s; %s", url, nng_strerror(rv),
-				 rv == NNG_EADDRINUSE ? "is another process using it?"
-						      : "check the URL"));
+		return (spr_nng_fail_listen(url, rv));
 	}
-	resolve_bound(listener, url, bound);
+	(void)nng_listener_get_int(listener, NNG_OPT_TCP_BOUND_PORT, &port);
+	spr_nng_bound_url(url, port, bound);
 	return (SPR_OK);
 }
 

@@ -17,6 +17,9 @@
 #include "base/ring.h"
 #include "base/sync.h"
 
+/* Messages closer together than this come in a stream: see feed(). */
+#define STREAM_NS 25000
+
 #define SPILL_DEPTH 16 /* half a ring when that is less: a full ring must always spill */
 
 /* PARKED_HOLDING: a message found no ring with room. PARKED_EMPTY: the byte budget is used. */
@@ -31,17 +34,19 @@ typedef struct receiver {
 	spr_ring **rings; /* one a dispatcher */
 } receiver;
 
-/* Where a dispatcher looks first, so that no receiver's ring is always served last. */
-typedef struct sweep {
+typedef struct fed {
+	/* where the dispatcher looks first, so that no receiver's ring is always served last; its own */
 	_Alignas(SPR_CACHELINE) unsigned first;
-} sweep;
+	/* when the last message for it was received; written by receivers */
+	_Alignas(SPR_CACHELINE) _Atomic uint64_t last_ns;
+} fed;
 
 struct spr_intake {
 	/* constant after new */
 	spr_intake_config config;
 	spr_pull *pull;
 	receiver *receivers;
-	sweep *sweeps;  /* one a dispatcher, its own */
+	fed *fed;       /* one a dispatcher */
 	size_t reserve; /* of the budget, for receives that are armed */
 	unsigned spill_depth;
 
@@ -50,13 +55,34 @@ struct spr_intake {
 	_Alignas(SPR_CACHELINE) atomic_uint n_parked;
 };
 
+/*
+ * Tells the dispatcher of a message in its ring. A lone message is dispatched here and now if it is idle; of a stream its
+ * own thread takes many at once, while this one goes on receiving, and the jobs join into fewer writes.
+ */
+static void
+feed(spr_intake *intake, unsigned d, uint64_t received_ns)
+{
+	spr_waiter *waiter = &intake->config.dispatchers->waiter[d];
+	_Atomic uint64_t *last_ns = &intake->fed[d].last_ns;
+	/* relaxed, both: a guess at the pace */
+	uint64_t before_ns = atomic_load_explicit(last_ns, memory_order_relaxed);
+
+	atomic_store_explicit(last_ns, received_ns, memory_order_relaxed);
+	if (received_ns - before_ns < STREAM_NS)
+		spr_waiter_wake(waiter);
+	else
+		spr_waiter_offer(waiter);
+}
+
 static bool
 try_push_to(spr_intake *intake, receiver *self, unsigned d, spr_buf *buf)
 {
+	uint64_t received_ns = buf->received_ns;
+
 	if (!spr_ring_try_push(self->rings[d], buf)) /* E1 */
 		return (false);
 	self->preferred = d;
-	spr_waiter_offer(&intake->config.dispatchers->waiter[d]);
+	feed(intake, d, received_ns);
 	return (true);
 }
 
@@ -199,7 +225,7 @@ on_room(spr_intake *intake)
 spr_buf *
 spr_intake_pop(spr_intake *intake, unsigned d)
 {
-	unsigned first = intake->sweeps[d].first;
+	unsigned first = intake->fed[d].first;
 	spr_buf *buf;
 
 	SPR_ASSERT_ROLE(SPR_ROLE_DISPATCHER);
@@ -207,7 +233,7 @@ spr_intake_pop(spr_intake *intake, unsigned d)
 		unsigned r = (first + i) % intake->config.receivers;
 
 		if ((buf = spr_ring_try_pop(intake->receivers[r].rings[d])) != NULL) {
-			intake->sweeps[d].first = r + 1;
+			intake->fed[d].first = r + 1;
 			SPR_FULL_FENCE(); /* E13: the free slot is visible before the mark is read
 					   */
 			on_room(intake);
@@ -244,8 +270,7 @@ open_rings(spr_intake *intake)
 
 	if ((intake->receivers = spr_mem_zalloc_aligned(config->receivers * sizeof(receiver))) ==
 		NULL ||
-	    (intake->sweeps = spr_mem_zalloc_aligned(config->n_dispatchers * sizeof(sweep))) ==
-		NULL)
+	    (intake->fed = spr_mem_zalloc_aligned(config->n_dispatchers * sizeof(fed))) == NULL)
 		return (SPR_E_NOMEM);
 	for (unsigned i = 0; i < config->receivers; i++) {
 		receiver *self = &intake->receivers[i];
@@ -338,7 +363,7 @@ spr_intake_free(spr_intake *intake)
 	for (unsigned i = 0; intake->receivers != NULL && i < intake->config.receivers; i++)
 		free_receiver(&intake->config, &intake->receivers[i]);
 	spr_mem_free(intake->receivers);
-	spr_mem_free(intake->sweeps);
+	spr_mem_free(intake->fed);
 	spr_mem_free(intake);
 }
 

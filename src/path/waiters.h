@@ -54,6 +54,15 @@ spr_waiter_clear(spr_waiter *waiter)
 		atomic_exchange_explicit(&waiter->wants, 0, memory_order_seq_cst);
 }
 
+/* [any] After putting work before it: the dispatcher waits for nothing that work does not bring. */
+static inline bool
+spr_waiter_is_free(const spr_waiter *waiter)
+{
+	SPR_FULL_FENCE(); /* E11: the work is visible before wants is read */
+	return (atomic_load_explicit(&waiter->wants, memory_order_relaxed /* behind the fence */) ==
+		0);
+}
+
 /*
  * [any] After putting work before the dispatcher: offers it (an idle one lends its turn), unless it waits for something
  * that work does not bring. It then looks by itself when it has got that.
@@ -61,9 +70,16 @@ spr_waiter_clear(spr_waiter *waiter)
 static inline void
 spr_waiter_offer(spr_waiter *waiter)
 {
-	SPR_FULL_FENCE(); /* E11: the work is visible before wants is read */
-	if (atomic_load_explicit(&waiter->wants, memory_order_relaxed /* behind the fence */) == 0)
+	if (spr_waiter_is_free(waiter))
 		spr_agent_offer(waiter->agent);
+}
+
+/* [any] The same, but the dispatcher's own thread is to do it. */
+static inline void
+spr_waiter_wake(spr_waiter *waiter)
+{
+	if (spr_waiter_is_free(waiter))
+		spr_agent_wake(waiter->agent);
 }
 
 /* [any] After giving something back. */

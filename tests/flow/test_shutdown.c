@@ -172,36 +172,6 @@ test_second_signal(void **state)
 	expect_exit(f, 75);
 }
 
-/* All is posted and answered; only the worker has not read it. */
-static void
-test_second_signal_while_flushing(void **state)
-{
-	enum { SIZE = 32 << 20 }; /* more than the kernel's buffers hold */
-	flow *f = *state;
-	char *body = malloc(SIZE);
-	int len;
-
-	assert_non_null(body);
-	memset(body, 'x', SIZE);
-	len = sprintf(body, "{\"id\":\"1\",\"body\":{\"predicate\":\"UN\",\"pad\":\"");
-	body[len] = 'x';
-	memcpy(body + SIZE - 3, "\"}}", 3);
-	start_upstream(f);
-	start_daemon(f,
-		     FLAGS("--drain-timeout", "1h", "--max-notification", "64MiB", "--max-message",
-			   "64MiB", "--max-job", "64MiB", "--max-inflight-bytes", "1GiB"));
-	start_limited_worker(f, 0);
-	subscribe(f, "UN", "http://a");
-	push_bytes(f, body, SIZE);
-	free(body);
-	expect_ack(f, "1");
-	expect_stat(f, "spreader_answers_accepted_total", 1);
-	begin_drain(f, SIGTERM);
-	assert_true(is_draining(f)); /* another round trip later there is only the flush left */
-	spr_proc_signal(f->daemon, SIGTERM);
-	expect_exit(f, 75);
-}
-
 /* During the delay it says that it is not ready, and still works. */
 static void
 test_delay(void **state)
@@ -229,7 +199,6 @@ main(void)
 	    flow_test(test_stuck_outbox),
 	    flow_test(test_stuck_outbox_without_upstream),
 	    flow_test(test_posted_and_not_taken),
-	    flow_test(test_second_signal_while_flushing),
 	    flow_test(test_unanswered),
 	    flow_test(test_second_signal),
 	    flow_test(test_delay),

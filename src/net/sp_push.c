@@ -1,0 +1,686 @@
+/*
+ * sp_push - frames from lanes to connections.
+ *
+ *   lane_send --> posted (mailbox) --+                                +--> write: up to 8 frames a system call
+ *                                    +--> [turn] pending x idle ------+              |
+ *   connection idle again ----> returned (mailbox) <---- whole batch in the kernel --+
+ *                                                  <---- lost: what was not written is posted again
+ *
+ * Why not nng's PUSH socket: it puts a pipe that is being closed back among the ready ones (its send completion does not
+ * look), which swallows the next message or touches freed memory: a few hundred workers that come and go end the process.
+ * It also writes one message a system call, under a mutex that every sender waits for.
+ *
+ * Matching frames with idle connections is done in a turn (base/turn.h): whoever posts a frame or brings a connection back
+ * takes the turn if it is free, and otherwise leaves the rest to its holder. Nobody waits, and writes are begun outside.
+ *
+ * A connection has two references: one is held by its sending side (idle in the list, or writing), one by the watch, a
+ * read that ends when the peer hangs up or says anything at all, which a PULL peer never does. The last one frees it.
+ */
+#include "net/sp_push.h"
+
+#include <string.h>
+
+#include <nng/nng.h>
+#include <nng/supplemental/util/platform.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/stack.h"
+#include "base/turn.h"
+#include "net/sp_endpoint.h"
+#include "net/sp_frame.h"
+
+#define BATCH_FRAMES  8           /* nng passes no more parts to one system call */
+#define BATCH_BYTES   (64 * 1024) /* what is worth joining */
+#define CLOSE_WAIT_NS (2 * SPR_NS_PER_S)
+
+typedef struct connection connection;
+struct connection {
+	/* constant after start */
+	spr_push *push;
+	spr_sp_endpoint *endpoint;
+	nng_stream *stream;
+	nng_aio *send, *watch;
+	size_t head_bytes; /* of each frame */
+	uint8_t said;      /* by the peer: ignored */
+
+	spr_stack_entry returned; /* idle again, or its sending side is over */
+	spr_stack_entry died;     /* the watch has ended */
+	atomic_uint refs;
+
+	/* the writer's: whoever has it out of the idle list */
+	frame_queue batch;
+	size_t sent; /* bytes of the batch that are in the kernel */
+	bool is_broken;
+
+	/* with the turn */
+	bool is_known, is_idle, is_dead;
+	connection *next_known, *prev_known;
+	connection *next_idle, *prev_idle;
+	connection *next_died; /* the watch's reference is to be given back */
+	connection *next_out;  /* to be written, or to be let go, when the turn is given back */
+};
+
+struct spr_push {
+	/* constant after open, listen, dial */
+	spr_push_config config;
+	spr_push_lane *lanes;
+	spr_sp_endpoint **endpoints;
+	unsigned n_endpoints;
+
+	spr_stack posted, returned, died;
+	_Alignas(SPR_CACHELINE) spr_turn turn;
+	atomic_bool wants_abort;
+	atomic_uint n_aborts; /* calls of abort so far */
+	atomic_uint n_connections;
+	atomic_uint n_inside; /* callbacks that are running: close waits for their end */
+
+	/* with the turn */
+	_Alignas(SPR_CACHELINE) frame_queue pending;
+	connection *known;
+	connection *idle_head, *idle_tail;
+	unsigned n_idle;
+};
+
+/* What a turn leaves to be done behind it. */
+typedef struct leftovers {
+	connection *to_write;
+	connection *to_drop; /* by next_out */
+	connection *died;    /* by next_died */
+	frame_queue ended;
+} leftovers;
+
+/* The caller's frames have ended, with the result they carry; nothing is held. */
+static void
+end_frames(frame_queue *ended)
+{
+	frame *f;
+
+	while ((f = take_first(ended)) != NULL) {
+		spr_push_lane *lane = f->lane;
+		void *cookie = f->cookie;
+		size_t len = f->len;
+		spr_err result = f->result;
+
+		spr_mem_free(f);
+		/* relaxed: a free slot is a hint to its owner; on_done orders what follows from it */
+		atomic_fetch_sub_explicit(&lane->n_out, 1, memory_order_relaxed);
+		lane->push->config.on_done(lane->arg, cookie, len, result);
+		/* E10 release: whoever reads 0 sees everything that on_done did */
+		atomic_fetch_sub_explicit(&lane->n_busy, 1, memory_order_release);
+	}
+}
+
+/* ---- a connection's life ---- */
+
+static void
+drop_connection(connection *c)
+{
+	spr_push *push = c->push;
+	spr_sp_endpoint *endpoint = c->endpoint;
+
+	/* E5: my accesses are before the free; acquire: the other side's too */
+	if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	nng_stream_free(c->stream);
+	nng_aio_reap(c->send); /* by nng's reaper: this may be one of their callbacks */
+	nng_aio_reap(c->watch);
+	spr_mem_free(c);
+	if (push->config.pipes.on_pipe != NULL)
+		push->config.pipes.on_pipe(push->config.pipes.arg, -1);
+	spr_sp_endpoint_lost(endpoint);
+	/* release: close frees push and endpoint when it reads 0 */
+	atomic_fetch_sub_explicit(&push->n_connections, 1, memory_order_release);
+}
+
+/* ---- with the turn ---- */
+
+static void
+add_idle(spr_push *push, connection *c)
+{
+	c->is_idle = true;
+	c->next_idle = NULL;
+	c->prev_idle = push->idle_tail;
+	if (push->idle_tail != NULL)
+		push->idle_tail->next_idle = c;
+	else
+		push->idle_head = c;
+	push->idle_tail = c;
+	push->n_idle++;
+}
+
+static void
+remove_idle(spr_push *push, connection *c)
+{
+	c->is_idle = false;
+	if (c->prev_idle != NULL)
+		c->prev_idle->next_idle = c->next_idle;
+	else
+		push->idle_head = c->next_idle;
+	if (c->next_idle != NULL)
+		c->next_idle->prev_idle = c->prev_idle;
+	else
+		push->idle_tail = c->prev_idle;
+	push->n_idle--;
+}
+
+static void
+add_known(spr_push *push, connection *c)
+{
+	c->is_known = true;
+	c->next_known = push->known;
+	if (c->next_known != NULL)
+		c->next_known->prev_known = c;
+	push->known = c;
+}
+
+static void
+remove_known(spr_push *push, connection *c)
+{
+	if (c->prev_known != NULL)
+		c->prev_known->next_known = c->next_known;
+	else
+		push->known = c->next_known;
+	if (c->next_known != NULL)
+		c->next_known->prev_known = c->prev_known;
+}
+
+/* The sending side is over: its reference is given back behind the turn. */
+static void
+let_go(spr_push *push, connection *c, leftovers *left)
+{
+	remove_known(push, c);
+	c->next_out = left->to_drop;
+	left->to_drop = c;
+}
+
+static void
+take_events(spr_push *push, leftovers *left)
+{
+	spr_stack_entry *entry, *next;
+
+	for (entry = spr_mailbox_pop_all(&push->posted); entry != NULL; entry = next) {
+		next = spr_stack_next(entry);
+		append(&push->pending, SPR_STACK_CONTAINER(entry, frame, posted));
+	}
+	/* deaths first: what has died is not made idle */
+	for (entry = spr_mailbox_pop_all(&push->died); entry != NULL; entry = next) {
+		connection *c = SPR_STACK_CONTAINER(entry, connection, died);
+
+		next = spr_stack_next(entry);
+		c->is_dead = true;
+		c->next_died = left->died;
+		left->died = c;
+		if (c->is_idle) {
+			remove_idle(push, c);
+			let_go(push, c, left);
+		} else {
+			nng_aio_abort(c->send,
+				      NNG_ECLOSED); /* what it carries goes to another one */
+		}
+	}
+	for (entry = spr_mailbox_pop_all(&push->returned); entry != NULL; entry = next) {
+		connection *c = SPR_STACK_CONTAINER(entry, connection, returned);
+
+		next = spr_stack_next(entry);
+		if (!c->is_known)
+			add_known(push, c);
+		if (c->is_dead || c->is_broken)
+			let_go(push, c, left);
+		else
+			add_idle(push, c);
+	}
+}
+
+/* Pending frames of aborted lanes end; writes that are under way are cut off, which ends or posts again what they carry. */
+static void
+carry_out_abort(spr_push *push, leftovers *left)
+{
+	frame_queue kept = {0};
+	frame *f;
+
+	/* E15: set before the turn was asked for */
+	if (!atomic_exchange_explicit(&push->wants_abort, false, memory_order_relaxed))
+		return;
+	while ((f = take_first(&push->pending)) != NULL) {
+		f->result = SPR_E_CANCELLED;
+		append(is_aborted(f) ? &left->ended : &kept, f);
+	}
+	push->pending = kept;
+	for (connection *c = push->known; c != NULL; c = c->next_known) {
+		if (!c->is_idle)
+			nng_aio_abort(c->send, NNG_ECANCELED);
+	}
+}
+
+/* Frames go round the idle connections; they are joined only when there are more frames than connections. */
+static void
+match(spr_push *push, leftovers *left)
+{
+	while (push->pending.head != NULL && push->idle_head != NULL) {
+		connection *c = push->idle_head;
+		unsigned share = (push->pending.n + push->n_idle - 1) / push->n_idle;
+		size_t bytes = 0;
+
+		remove_idle(push, c);
+		c->sent = 0;
+		do {
+			bytes += push->pending.head->len;
+			append(&c->batch, take_first(&push->pending));
+		} while (--share > 0 && c->batch.n < BATCH_FRAMES && bytes < BATCH_BYTES &&
+			 push->pending.head != NULL);
+		c->next_out = left->to_write;
+		left->to_write = c;
+	}
+}
+
+/* The connection is of no more use: what it had not written goes to another one, unless it was aborted. */
+static void
+give_up_batch(connection *c, frame_queue *ended)
+{
+	frame *f;
+
+	c->is_broken = true;
+	nng_stream_close(c->stream);
+	while ((f = take_first(&c->batch)) != NULL) {
+		f->result = SPR_E_CANCELLED;
+		if (is_aborted(f))
+			append(ended, f);
+		else
+			spr_mailbox_push(&c->push->posted, &f->posted); /* E2 */
+	}
+}
+
+static void
+begin_write(connection *c)
+{
+	nng_iov iov[BATCH_FRAMES];
+	size_t skip = c->sent;
+	unsigned n = 0;
+
+	for (frame *f = c->batch.head; f != NULL; f = f->next) {
+		iov[n].iov_buf = f->data - c->head_bytes + skip;
+		iov[n].iov_len = f->len + c->head_bytes - skip;
+		skip = 0;
+		n++;
+	}
+	nng_aio_set_iov(c->send, n, iov);
+	nng_stream_send(c->stream, c->send);
+}
+
+/* True: something came back, look again. */
+static bool
+do_leftovers(spr_push *push, leftovers *left)
+{
+	connection *next;
+	bool is_back = false;
+
+	for (connection *c = left->to_write; c != NULL; c = next) {
+		next = c->next_out; /* c may be back before begin_write returns */
+		if (!has_aborted(&c->batch)) {
+			begin_write(c);
+			continue;
+		}
+		give_up_batch(c, &left->ended);
+		spr_mailbox_push(&push->returned, &c->returned); /* E2 */
+		is_back = true;
+	}
+	for (connection *c = left->to_drop; c != NULL; c = next) {
+		next = c->next_out;
+		drop_connection(c);
+	}
+	for (connection *c = left->died; c != NULL; c = next) {
+		next = c->next_died;
+		drop_connection(c);
+	}
+	end_frames(&left->ended);
+	return (is_back);
+}
+
+/*
+ * A write that begins beside an abort may miss it: nng aborts only what has begun. So whoever begins writes notes the count
+ * of aborts before, and asks for the abort once more when it has changed.
+ */
+static unsigned
+count_aborts(const spr_push *push)
+{
+	/* acquire: pairs with the release in spr_sp_lane_abort */
+	return (atomic_load_explicit(&push->n_aborts, memory_order_acquire));
+}
+
+static bool
+abort_again(spr_push *push, unsigned n_aborts)
+{
+	if (count_aborts(push) == n_aborts)
+		return (false);
+	/* relaxed: the turn that is asked for sees it (E15) */
+	atomic_store_explicit(&push->wants_abort, true, memory_order_relaxed);
+	return (true);
+}
+
+/* Something was posted, returned, died or is to be aborted. */
+static void
+look(spr_push *push)
+{
+	bool again = true;
+
+	while (again && spr_turn_take(&push->turn)) {
+		leftovers left = {0};
+		unsigned n_aborts = count_aborts(push);
+
+		take_events(push, &left);
+		carry_out_abort(push, &left);
+		match(push, &left);
+		again = spr_turn_give_back(&push->turn);
+		again |= do_leftovers(push, &left);
+		again |= abort_again(push, n_aborts);
+	}
+}
+
+/* ---- nng's callbacks ---- */
+
+static void
+come_in(spr_push *push)
+{
+	/* relaxed: ordered before close by the E2 edge of what the callback pushes */
+	atomic_fetch_add_explicit(&push->n_inside, 1, memory_order_relaxed);
+}
+
+/* The last thing a callback does with push. */
+static void
+go_out(spr_push *push)
+{
+	/* release: pairs with the acquire in close_connections */
+	atomic_fetch_sub_explicit(&push->n_inside, 1, memory_order_release);
+}
+
+/* Frames of the batch that are in the kernel whole. */
+static void
+take_written(connection *c, frame_queue *written)
+{
+	while (c->batch.head != NULL && c->sent >= c->batch.head->len + c->head_bytes) {
+		frame *f = take_first(&c->batch);
+
+		c->sent -= f->len + c->head_bytes;
+		f->result = SPR_OK;
+		append(written, f);
+	}
+}
+
+static void
+on_written(void *arg)
+{
+	connection *c = arg;
+	spr_push *push = c->push;
+	frame_queue ended = {0};
+	unsigned n_aborts = count_aborts(push);
+	int rv = nng_aio_result(c->send);
+
+	come_in(push);
+	if (rv == 0) {
+		c->sent += nng_aio_count(c->send);
+		take_written(c, &ended);
+	}
+	if (rv != 0 || has_aborted(&c->batch))
+		give_up_batch(c, &ended);
+	if (c->batch.head != NULL) { /* the kernel took a part */
+		begin_write(c);
+		if (abort_again(push, n_aborts))
+			look(push);
+	} else {
+		spr_mailbox_push(&push->returned,
+				 &c->returned); /* E2: whoever has the turn may use it */
+		look(push);
+	}
+	end_frames(&ended);
+	go_out(push);
+}
+
+/*
+ * The peer hung up, or said something. The stream is not closed here: a write may be about to begin on it, and nng never
+ * ends a write that begins on a closed stream. Whoever writes and fails closes it, or the last reference.
+ */
+static void
+on_watched(void *arg)
+{
+	connection *c = arg;
+	spr_push *push = c->push;
+
+	come_in(push);
+	spr_mailbox_push(&push->died, &c->died); /* E2: with the watch's reference */
+	look(push);
+	go_out(push);
+}
+
+static void
+on_stream(void *arg, spr_sp_endpoint *endpoint, nng_stream *stream)
+{
+	spr_push *push = arg;
+	connection *c = spr_mem_zalloc(sizeof(*c));
+	nng_iov iov;
+
+	if (c == NULL || nng_aio_alloc(&c->send, on_written, c) != 0 ||
+	    nng_aio_alloc(&c->watch, on_watched, c) != 0) {
+		if (c != NULL && c->send != NULL)
+			nng_aio_reap(c->send);
+		spr_mem_free(c);
+		nng_stream_close(stream);
+		nng_stream_free(stream);
+		spr_sp_endpoint_lost(endpoint);
+		return;
+	}
+	c->push = push;
+	c->endpoint = endpoint;
+	c->stream = stream;
+	c->head_bytes = spr_sp_endpoint_is_ipc(endpoint) ? LENGTH_BYTES + 1 : LENGTH_BYTES;
+	atomic_init(&c->refs, 2);
+	nng_aio_set_timeout(c->send, NNG_DURATION_INFINITE);
+	nng_aio_set_timeout(c->watch, NNG_DURATION_INFINITE);
+	/* relaxed: close reads it when no stream comes any more */
+	atomic_fetch_add_explicit(&push->n_connections, 1, memory_order_relaxed);
+	if (push->config.pipes.on_pipe != NULL)
+		push->config.pipes.on_pipe(push->config.pipes.arg, 1);
+	iov = (nng_iov){.iov_buf = &c->said, .iov_len = 1};
+	nng_aio_set_iov(c->watch, 1, &iov);
+	nng_stream_recv(stream, c->watch); /* first: a write that fails closes the stream */
+	spr_mailbox_push(&push->returned, &c->returned); /* E2 */
+	look(push);
+}
+
+/* ---- the table's functions ---- */
+
+spr_err
+spr_sp_push_open(spr_push **out, const spr_push_config *config)
+{
+	spr_push *push = spr_mem_zalloc_aligned(sizeof(*push));
+
+	if (push == NULL)
+		return (SPR_E_NOMEM);
+	push->config = *config;
+	spr_stack_init(&push->posted);
+	spr_stack_init(&push->returned);
+	spr_stack_init(&push->died);
+	*out = push;
+	return (SPR_OK);
+}
+
+static spr_err
+add_endpoint(spr_push *push, const char *url, char *bound)
+{
+	const spr_sp_endpoint_config config = {
+	    .protocol = SPR_SP_PUSH, .peer = SPR_SP_PULL, .on_stream = on_stream, .arg = push};
+	spr_sp_endpoint **grown =
+	    spr_mem_realloc(push->endpoints, (push->n_endpoints + 1) * sizeof(*grown));
+	spr_err rv;
+
+	if (grown == NULL)
+		return (SPR_E_NOMEM);
+	push->endpoints = grown;
+	if ((rv = spr_sp_endpoint_open(&grown[push->n_endpoints], &config, url, bound)) == SPR_OK)
+		push->n_endpoints++;
+	return (rv);
+}
+
+spr_err
+spr_sp_push_listen(spr_push *push, const char *url, char *bound)
+{
+	return (add_endpoint(push, url, bound));
+}
+
+spr_err
+spr_sp_push_dial(spr_push *push, const char *url)
+{
+	return (add_endpoint(push, url, NULL));
+}
+
+spr_err
+spr_sp_lane_open(spr_push_lane **out, spr_push *push, unsigned slots, void *lane_arg)
+{
+	spr_push_lane *lane = spr_mem_zalloc_aligned(sizeof(*lane));
+
+	if (lane == NULL)
+		return (SPR_E_NOMEM);
+	lane->push = push;
+	lane->slots = slots;
+	lane->arg = lane_arg;
+	lane->next = push->lanes;
+	push->lanes = lane;
+	*out = lane;
+	return (SPR_OK);
+}
+
+spr_err
+spr_sp_out_alloc(spr_out *out, size_t len)
+{
+	frame *f = new_frame(len);
+
+	if (f == NULL)
+		return (SPR_E_NOMEM);
+	*out = (spr_out){.data = f->data, .len = len, .handle = f};
+	return (SPR_OK);
+}
+
+void
+spr_sp_out_free(spr_out *out)
+{
+	spr_mem_free(out->handle);
+	out->handle = NULL;
+}
+
+spr_err
+spr_sp_lane_send(spr_push_lane *lane, spr_out *out, void *cookie)
+{
+	frame *f = out->handle;
+
+	SPR_ASSERT_ROLE(SPR_ROLE_DISPATCHER);
+	if (spr_sp_lane_room(lane) == 0)
+		return (SPR_E_FULL);
+	out->handle = NULL;
+	f->lane = lane;
+	f->cookie = cookie;
+	/* relaxed, all three: only the owner's own later reads and the releases of completions matter */
+	f->aborts = atomic_load_explicit(&lane->n_aborts, memory_order_relaxed);
+	atomic_fetch_add_explicit(&lane->n_out, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&lane->n_busy, 1, memory_order_relaxed);
+	spr_mailbox_push(&lane->push->posted, &f->posted); /* E2 */
+	look(lane->push);
+	return (SPR_OK);
+}
+
+unsigned
+spr_sp_lane_room(spr_push_lane *lane)
+{
+	/* relaxed: the owner alone makes it less */
+	return (lane->slots - atomic_load_explicit(&lane->n_out, memory_order_relaxed));
+}
+
+void
+spr_sp_lane_abort(spr_push_lane *lane)
+{
+	/* relaxed, both: the turn that is asked for sees them (E15) */
+	atomic_fetch_add_explicit(&lane->n_aborts, 1, memory_order_relaxed);
+	/* release: who sees the count sees the lane's */
+	atomic_fetch_add_explicit(&lane->push->n_aborts, 1, memory_order_release);
+	atomic_store_explicit(&lane->push->wants_abort, true, memory_order_relaxed);
+	look(lane->push);
+}
+
+unsigned
+spr_sp_lane_busy(spr_push_lane *lane)
+{
+	/* E10 acquire: pairs with the release in end_frames */
+	return (atomic_load_explicit(&lane->n_busy, memory_order_acquire));
+}
+
+/* What has ended well is in the kernel: flushed is idle. */
+bool
+spr_sp_push_flush(spr_push *push, uint64_t deadline_ns)
+{
+	for (spr_push_lane *lane = push->lanes; lane != NULL; lane = lane->next) {
+		while (spr_sp_lane_busy(lane) > 0) {
+			if (spr_clock_now_ns() >= deadline_ns)
+				return (false);
+			nng_msleep(1);
+		}
+	}
+	return (true);
+}
+
+/* No stream comes any more and nothing is being sent: each watch ends when its stream is closed. */
+static void
+close_connections(spr_push *push)
+{
+	uint64_t deadline_ns = spr_clock_now_ns() + CLOSE_WAIT_NS;
+
+	/* acquire, both: pairs with the releases in drop_connection and go_out */
+	while ((atomic_load_explicit(&push->n_connections, memory_order_acquire) > 0 ||
+		atomic_load_explicit(&push->n_inside, memory_order_acquire) > 0) &&
+	       spr_clock_now_ns() < deadline_ns) {
+		if (spr_turn_take(&push->turn)) {
+			leftovers left = {0};
+
+			take_events(push, &left); /* some may have come a moment ago */
+			for (connection *c = push->known; c != NULL; c = c->next_known)
+				nng_stream_close(c->stream);
+			(void)spr_turn_give_back(&push->turn);
+			(void)do_leftovers(push, &left);
+		}
+		nng_msleep(1);
+	}
+}
+
+static void
+free_frames(spr_push *push)
+{
+	spr_stack_entry *entry, *next;
+	frame *f;
+
+	for (entry = spr_mailbox_pop_all(&push->posted); entry != NULL; entry = next) {
+		next = spr_stack_next(entry);
+		append(&push->pending, SPR_STACK_CONTAINER(entry, frame, posted));
+	}
+	while ((f = take_first(&push->pending)) != NULL)
+		spr_mem_free(f);
+}
+
+void
+spr_sp_push_close(spr_push *push)
+{
+	spr_push_lane *next;
+
+	if (push == NULL)
+		return;
+	for (unsigned i = 0; i < push->n_endpoints; i++)
+		spr_sp_endpoint_stop(push->endpoints[i]);
+	close_connections(push);
+	for (unsigned i = 0; i < push->n_endpoints; i++)
+		spr_sp_endpoint_free(push->endpoints[i]);
+	free_frames(push);
+	for (spr_push_lane *lane = push->lanes; lane != NULL; lane = next) {
+		next = lane->next;
+		spr_mem_free(lane);
+	}
+	spr_mem_free(push->endpoints);
+	spr_mem_free(push);
+}
