@@ -56,6 +56,8 @@ struct spr_push {
 static spr_pull *the_pull;
 static spr_push *the_push;
 static atomic_uint n_bufs;
+static atomic_uint n_made;
+static _Atomic uint64_t fake_now_ns = 1;
 static atomic_uint n_outs;
 static atomic_bool refuses_outs;
 
@@ -83,7 +85,14 @@ spr_fake_buf(const void *data, size_t len)
 	expect(self != NULL, "no memory", 0);
 	if (len > 0)
 		memcpy(self->bytes, data, len);
-	self->buf = (spr_buf){.data = self->bytes, .len = len, .release = release_buf};
+	/* lone ones and ones of a stream in turn, whatever the machine's pace */
+	self->buf = (spr_buf){
+	    .data = self->bytes,
+	    .len = len,
+	    .received_ns = atomic_fetch_add(&fake_now_ns, atomic_load(&n_made) % 2 ? 40000 : 10000),
+	    .release = release_buf,
+	};
+	atomic_fetch_add(&n_made, 1);
 	atomic_init(&self->buf.refs, 1);
 	atomic_fetch_add(&n_bufs, 1);
 	return (&self->buf);

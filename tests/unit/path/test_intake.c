@@ -5,6 +5,8 @@
 
 #include "spr_test.h"
 
+#include "base/clock.h"
+
 #include "base/counters.h"
 #include "fake_transport.h"
 #include "fake_waiters.h"
@@ -105,6 +107,50 @@ test_light_traffic_stays_with_one_dispatcher(void **state)
 		assert_int_equal(spr_fake_wakes(&s.dispatchers, d), 0);
 		assert_int_equal(pop(&s, d), -1);
 	}
+	close_scene(&s);
+}
+
+static bool
+count_turn(void *state)
+{
+	++*(unsigned *)state;
+	return (false);
+}
+
+static void
+receive_at(uint64_t received_ns)
+{
+	spr_buf *buf = spr_fake_buf("x", 1);
+
+	buf->received_ns = received_ns;
+	assert_true(spr_fake_deliver(0, buf));
+}
+
+/* A lone message is dispatched by the receiver itself; a stream is the dispatcher's own thread's. */
+static void
+test_a_lone_message_and_a_stream(void **state)
+{
+	scene s;
+	spr_intake_config config = make_config(&s, 1, 1, 64);
+	spr_agent *agent = &s.dispatchers.agent[0];
+	unsigned n_turns = 0;
+
+	(void)state;
+	agent->do_guest_work = count_turn;
+	agent->state = &n_turns;
+	(void)spr_turn_give_back(&agent->turn); /* as if its thread ran, and were idle */
+	open_scene(&s, &config);
+	receive_at(SPR_NS_PER_S);
+	assert_int_equal(n_turns, 1);
+	assert_int_equal(spr_fake_wakes(&s.dispatchers, 0), 0);
+	for (unsigned i = 1; i <= 3; i++) {
+		receive_at(SPR_NS_PER_S + i * 1000);
+		assert_int_equal(n_turns, 1);
+		assert_int_equal(spr_fake_wakes(&s.dispatchers, 0), 1);
+	}
+	receive_at(2 * SPR_NS_PER_S);
+	assert_int_equal(n_turns, 2);
+	assert_int_equal(spr_fake_wakes(&s.dispatchers, 0), 0);
 	close_scene(&s);
 }
 
@@ -495,6 +541,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_light_traffic_stays_with_one_dispatcher),
+	    cmocka_unit_test(test_a_lone_message_and_a_stream),
 	    cmocka_unit_test(test_a_blocked_dispatcher_is_not_woken),
 	    cmocka_unit_test(test_heavy_traffic_spills_to_the_emptiest),
 	    cmocka_unit_test(test_small_rings_spill),
