@@ -137,7 +137,8 @@ has_cjson_deviation(const char *at, size_t len)
 	for (size_t i = 0; i < len; i += n) {
 		n = 1;
 		if ((uint8_t)at[i] >= 0x80 ||
-		    ((uint8_t)at[i] < 0x20 && (in_string || !strchr("\t\r\n", at[i]))))
+		    ((uint8_t)at[i] < 0x20 &&
+		     (at[i] == '\0' || in_string || !strchr("\t\r\n", at[i]))))
 			return (true);
 		if (at[i] == '"') {
 			in_string = !in_string;
