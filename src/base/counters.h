@@ -41,9 +41,9 @@
 	X(REJECTED_NO_ID,     "spreader_rejected_total", "reason=\"no_id\"", "Documents without an id to answer, by reason") \
 	X(DEAD_LETTERS,       "spreader_dead_letters_total", "", "Documents and ids given up for good") \
 	X(DEAD_LETTER_ERRORS, "spreader_dead_letter_errors_total", "", "Dead letters that could not be written") \
-	X(JOBS_POSTED,        "spreader_jobs_posted_total", "", "Jobs that a pipe took") \
+	X(JOBS_POSTED,        "spreader_jobs_posted_total", "", "Jobs that a worker's connection took") \
 	X(JOBS_FAILED,        "spreader_jobs_failed_total", "", "Jobs that could not be posted") \
-	X(JOB_BYTES,          "spreader_job_bytes_total", "", "Bytes of jobs that a pipe took") \
+	X(JOB_BYTES,          "spreader_job_bytes_total", "", "Bytes of jobs that a worker's connection took") \
 	X(SUPPRESSED_EXPIRED, "spreader_suppressed_total", "why=\"expired\"", "Subscribers left out of a fan-out, by cause") \
 	X(SUPPRESSED_DUPLICATE, "spreader_suppressed_total", "why=\"duplicate\"", "Subscribers left out of a fan-out, by cause") \
 	X(ANSWER_REQUESTS,    "spreader_answer_requests_total", "", "Requests sent to upstreams with answers") \

@@ -51,7 +51,8 @@ typedef struct spr_pull_config {
 typedef struct spr_push_config {
 	spr_pipe_events pipes;
 	/*
-	 * [nng-cb] A send ended: SPR_OK = a pipe took it. The slot is free again when this is called.
+	 * [nng-cb] A send ended: SPR_OK = a worker's connection took it, which for streams
+	 * means written whole. The slot is free again when this is called.
 	 * lane_arg is what the lane was opened with.
 	 */
 	void (*on_done)(void *lane_arg, void *cookie, size_t len, spr_err result);
@@ -84,7 +85,7 @@ typedef struct spr_transport {
 	spr_err (*lane_send)(spr_push_lane *lane, spr_out *out, void *cookie);
 	/* [lane owner] Free slots, at least. */
 	unsigned (*lane_room)(spr_push_lane *lane);
-	/* [any] Every send that no pipe has taken ends soon with SPR_E_CANCELLED. */
+	/* [any] Every send that has not been taken ends soon with SPR_E_CANCELLED. */
 	void (*lane_abort)(spr_push_lane *lane);
 	/* [any] Sends that have not ended. */
 	unsigned (*lane_busy)(spr_push_lane *lane);

@@ -14,11 +14,10 @@
  * takes the turn if it is free, and otherwise leaves the rest to its holder. Nobody waits, and writes are begun outside.
  *
  * A connection has two references: one is held by its sending side (idle in the list, or writing), one by the watch, a
- * read that ends when the peer hangs up or says anything at all, which a PULL peer never does. The last one frees it.
+ * read that ends when the peer hangs up or says anything at all, which a PULL peer never does; it goes with the death into
+ * the mailbox. The last one frees it.
  */
 #include "net/sp_push.h"
-
-#include <string.h>
 
 #include <nng/nng.h>
 #include <nng/supplemental/util/platform.h>

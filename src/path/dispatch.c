@@ -59,7 +59,6 @@ typedef struct spr_dispatcher {
 struct spr_dispatchers {
 	spr_dispatch_config config;
 	spr_dispatcher *dispatcher;
-	spr_epoch_record **records;
 };
 
 static void

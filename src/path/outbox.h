@@ -28,7 +28,7 @@ typedef struct spr_outbox_lane spr_outbox_lane;
 
 typedef struct spr_outbox_config {
 	const spr_transport *transport;
-	size_t max_bytes; /* of jobs that no pipe has taken */
+	size_t max_bytes; /* of jobs that have not ended */
 	const spr_waiters *dispatchers;
 	spr_ledger *ledger;
 } spr_outbox_config;
@@ -55,14 +55,14 @@ spr_err spr_outbox_dial(spr_outbox *outbox, const char *url);
 spr_err spr_outbox_lane_open(spr_outbox_lane **out, spr_outbox *outbox, unsigned d);
 /* [dispatcher, its lane] */
 spr_post spr_outbox_post(spr_outbox_lane *lane, const spr_job *job, spr_notification *notification);
-/* [dispatcher, its lane] Ends what no pipe has taken; each such job fails its notification with
+/* [dispatcher, its lane] Ends what has not been taken; each such job fails its notification with
  * this reason. */
 void spr_outbox_abort(spr_outbox_lane *lane, spreader_reason reason);
-/* [any] Jobs of the lane that no pipe has taken. */
+/* [any] Jobs of the lane that have not ended. */
 unsigned spr_outbox_lane_out(const spr_outbox_lane *lane);
 /* [any] Jobs taken by pipes so far: stands still while the outbox takes nothing. */
 uint64_t spr_outbox_taken(const spr_outbox *outbox);
-/* [any] Snapshot: bytes of jobs that no pipe has taken. */
+/* [any] Snapshot: bytes of jobs that have not ended. */
 size_t spr_outbox_bytes(const spr_outbox *outbox);
 /* [any] Peers connected now. */
 unsigned spr_outbox_peers(const spr_outbox *outbox);
