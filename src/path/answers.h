@@ -6,6 +6,10 @@
  *          ^                               |                                 |
  *          |        forget (ledger)        |        evicted, FIFO (ledger)   |
  *          +-------------------------------+---------------------------------+
+ *          |                               ^ |
+ *          | evicted, FIFO (ledger)  claim | | nacked (ledger), when there are jobs to remember
+ *          |                  (dispatcher) | v
+ *          +---------------------------- resumable
  *
  * Writer      dispatchers claim by compare-and-swap; only the ledger moves an entry on
  * Reader      dispatchers
@@ -39,7 +43,18 @@ typedef struct spr_answer_key {
 	uint64_t high;
 } spr_answer_key;
 
-typedef enum spr_claim { SPR_CLAIM_NEW, SPR_CLAIM_IN_FLIGHT, SPR_CLAIM_ACKED } spr_claim;
+typedef enum spr_claim {
+	SPR_CLAIM_NEW,
+	SPR_CLAIM_IN_FLIGHT,
+	SPR_CLAIM_ACKED,
+	SPR_CLAIM_RESUMED, /* as NEW, and the jobs of its earlier attempts are the caller's */
+} spr_claim;
+
+/* What is remembered of a nacked id: its chain in the table of jobs, and how many there are. */
+typedef struct spr_resume {
+	uint32_t jobs; /* 0: none */
+	uint32_t n;
+} spr_resume;
 /* No entry has this number: for notifications without an id. */
 #define SPR_ANSWER_NONE UINT32_MAX
 /* max_inflight + dedup_window is less. */
@@ -70,6 +85,16 @@ void spr_answers_answering(spr_answers *answers, uint32_t entry);
 bool spr_answers_acked(spr_answers *answers, uint32_t entry);
 /* [ledger] Upstream accepted the nack, or the id was given up: forgotten. True as for acked. */
 bool spr_answers_forget(spr_answers *answers, uint32_t entry);
+/*
+ * [ledger] Upstream accepted the nack, and there are jobs to remember until the id comes again. What a full window gives up for it,
+ * or all of it when there is no window, is *evicted: the caller's to forget. True as for acked.
+ */
+bool spr_answers_nacked(spr_answers *answers, uint32_t entry, spr_resume resume,
+			spr_resume *evicted);
+/* [ledger] Gives the oldest resumable id up, to make room in the table of jobs. False: there is none. */
+bool spr_answers_evict_resumable(spr_answers *answers, spr_resume *evicted);
+/* [dispatcher, after SPR_CLAIM_RESUMED, once] Takes what was remembered. */
+spr_resume spr_answers_take_resume(spr_answers *answers, uint32_t entry);
 /* [any] Snapshots. */
 uint32_t spr_answers_in_flight(const spr_answers *answers);
 uint32_t spr_answers_remembered(const spr_answers *answers);
