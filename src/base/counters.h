@@ -63,6 +63,10 @@
 	X(PIPES_REMOVED_OUTBOX, "spreader_pipes_removed_total", "socket=\"outbox\"", "Peers that went away, by socket") \
 	X(PIPES_REMOVED_ACK,  "spreader_pipes_removed_total", "socket=\"ack\"", "Peers that went away, by socket") \
 	X(PIPES_REMOVED_CONTROL, "spreader_pipes_removed_total", "socket=\"control\"", "Peers that went away, by socket") \
+	X(PEERS_CUT_TOO_LARGE, "spreader_peers_cut_total", "why=\"too_large\"", "Connections cut by us, by cause") \
+	X(PEERS_CUT_MALFORMED, "spreader_peers_cut_total", "why=\"malformed\"", "Connections cut by us, by cause") \
+	X(PEERS_CUT_LIMIT,    "spreader_peers_cut_total", "why=\"max_peers\"", "Connections cut by us, by cause") \
+	X(LISTENER_REVIVALS,  "spreader_listener_revivals_total", "", "Listeners closed and opened anew, or bound again, because they took no connections") \
 	X(CONTROL_REQUESTS,   "spreader_control_requests_total", "", "Control requests") \
 	X(CONTROL_ERRORS,     "spreader_control_errors_total", "", "Control requests answered with an error") \
 	X(CHANGES_SUBSCRIBE,  "spreader_subscription_changes_total", "op=\"subscribe\"", "Subscription changes, by operation") \

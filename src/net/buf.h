@@ -16,11 +16,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "net/peer.h"
+
 typedef struct spr_buf spr_buf;
 struct spr_buf {
 	const uint8_t *data;
 	size_t len;
 	uint64_t received_ns; /* monotonic */
+	spr_peer peer;        /* who sent it */
 	atomic_uint refs;
 	void (*release)(spr_buf *buf);
 };

@@ -6,6 +6,7 @@
  */
 #include "net/nng_common.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -110,6 +111,36 @@ spr_nng_bound_url(const char *url, int port, char *bound)
 			 port, host + len);
 	else
 		snprintf(bound, SPR_URL_MAX, "%s", url);
+}
+
+spr_peer
+spr_nng_peer(nng_stream *stream)
+{
+	spr_peer peer = {.kind = SPR_PEER_UNKNOWN};
+	nng_sockaddr address;
+	uint64_t pid;
+	int32_t pid_bytes;
+
+	if (nng_stream_get_addr(stream, NNG_OPT_REMADDR, &address) == 0) {
+		if (address.s_family == NNG_AF_INET) {
+			peer.kind = SPR_PEER_TCP4;
+			memcpy(peer.address, &address.s_in.sa_addr, sizeof(address.s_in.sa_addr));
+			peer.port = ntohs(address.s_in.sa_port);
+			return (peer);
+		}
+		if (address.s_family == NNG_AF_INET6) {
+			peer.kind = SPR_PEER_TCP6;
+			memcpy(peer.address, address.s_in6.sa_addr, sizeof(peer.address));
+			peer.port = ntohs(address.s_in6.sa_port);
+			return (peer);
+		}
+	}
+	if (nng_stream_get_uint64(stream, NNG_OPT_IPC_PEER_PID, &pid) == 0) {
+		peer.kind = SPR_PEER_IPC;
+		pid_bytes = (int32_t)pid;
+		memcpy(peer.address, &pid_bytes, sizeof(pid_bytes));
+	}
+	return (peer);
 }
 
 spr_err

@@ -15,6 +15,8 @@ spr_err spr_err_from_nng(int rv);
 spr_err spr_nng_socket_setup(nng_socket socket, size_t max_message, spr_pipe_events *pipes);
 /* [any] The URL with the port really bound; port 0: the scheme has none. bound: SPR_URL_MAX bytes. */
 void spr_nng_bound_url(const char *url, int port, char *bound);
+/* [any] Who is at the other end. */
+spr_peer spr_nng_peer(nng_stream *stream);
 /* [any] The trail of a failed listen. */
 spr_err spr_nng_fail_listen(const char *url, int rv);
 /* [main] Binds; bound gets the URL with the real port. Fails with a trail that names the URL. */

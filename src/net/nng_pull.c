@@ -59,6 +59,7 @@ wrap_msg(nng_msg *msg)
 	self->buf.data = nng_msg_body(msg);
 	self->buf.len = nng_msg_len(msg);
 	self->buf.received_ns = spr_clock_now_ns();
+	self->buf.peer = (spr_peer){.kind = SPR_PEER_UNKNOWN};
 	self->buf.release = release_buf;
 	atomic_init(&self->buf.refs, 1);
 	return (&self->buf);
