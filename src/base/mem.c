@@ -11,7 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(SPR_CHECKED)
+#include "base/crash_point.h"
+
+#if defined(SPR_CRASH_POINTS)
+#define must_fail() spr_crash_allocation_fails()
+#elif defined(SPR_CHECKED)
 static _Thread_local unsigned long n_allocations;
 static _Thread_local unsigned long fail_from; /* 0: never */
 

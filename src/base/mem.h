@@ -19,7 +19,7 @@ char *spr_mem_strdup(const char *text) __attribute__((warn_unused_result));
 /* [any] NULL is fine. */
 void spr_mem_free(void *p);
 
-#if defined(SPR_CHECKED)
+#if defined(SPR_CHECKED) && !defined(SPR_CRASH_POINTS)
 /* [test] The n-th allocation from now (1 = next) by the calling thread fails, and all after it; 0: never. */
 void spr_mem_fail_at(unsigned long n);
 /* [test] Allocations made by the calling thread since the last spr_mem_fail_at(). */

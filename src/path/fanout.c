@@ -9,6 +9,7 @@
 
 #include "base/assert.h"
 #include "base/counters.h"
+#include "base/crash_point.h"
 
 static spr_err
 encode_as_string(spr_fanout *fanout, spr_range text, size_t max)
@@ -95,12 +96,15 @@ spr_fanout_post(spr_fanout *fanout, const spr_fanout_env *env, spr_outbox_lane *
 			slice = fanout->slice_left > 0 ? SPR_SLICE_BLOCKED : SPR_SLICE_MORE;
 			break;
 		}
+		if (fanout->next > 0)
+			SPR_CRASH_POINT("between-pushes");
 		failed += posted == SPR_POST_FAILED;
 		spr_callback_drop(env->subscriptions, callback);
 	}
-	if (slice == SPR_SLICE_DONE)
+	if (slice == SPR_SLICE_DONE) {
+		SPR_CRASH_POINT("last-push");
 		close_fanout(fanout, env, failed + 1);
-	else if (failed > 0) /* never the last count: the dispatcher's own is still out */
+	} else if (failed > 0) /* never the last count: the dispatcher's own is still out */
 		(void)spr_notification_release(fanout->notification, failed);
 	return (slice);
 }

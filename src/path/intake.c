@@ -14,6 +14,7 @@
 
 #include "base/assert.h"
 #include "base/counters.h"
+#include "base/crash_point.h"
 #include "base/ring.h"
 #include "base/sync.h"
 
@@ -193,6 +194,7 @@ on_receive(void *arg, unsigned index, spr_buf *buf)
 		return (true);
 	}
 	spr_count_add(SPR_C_MESSAGE_BYTES, buf->len);
+	SPR_CRASH_POINT("received");
 	/* relaxed: the decision below reads it again */
 	atomic_fetch_add_explicit(&intake->bytes, buf->len, memory_order_relaxed);
 	self->held = buf;

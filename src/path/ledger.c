@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/counters.h"
+#include "base/crash_point.h"
 #include "base/log.h"
 #include "path/upstream.h"
 
@@ -114,6 +115,7 @@ take_completed(spr_ledger *ledger)
 		spr_notification *notification = SPR_STACK_CONTAINER(entry, spr_notification, link);
 
 		next = spr_stack_next(entry);
+		SPR_CRASH_POINT("before-ack");
 		spr_upstream_add(&ledger->upstreams[notification->upstream], notification);
 	}
 	return (n);

@@ -21,6 +21,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/counters.h"
+#include "base/crash_point.h"
 
 static void
 on_ack_pipe(void *arg, int change)
@@ -227,6 +228,7 @@ send_batch(spr_upstream *self, spr_notification *batch, const char *instance, sp
 		retry_later(self, batch, false, now_ns);
 		return;
 	}
+	SPR_CRASH_POINT("ack-sent");
 	spr_count(SPR_C_ANSWER_REQUESTS);
 	if (batch->attempts > 0)
 		spr_count(SPR_C_ANSWER_RETRIES);

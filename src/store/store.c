@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/counters.h"
+#include "base/crash_point.h"
 #include "base/mem.h"
 #include "store/db.h"
 
@@ -375,8 +376,11 @@ spr_store_remove(spr_store *store, const char *pattern, const char *callback)
 spr_err
 spr_store_commit(spr_store *store)
 {
-	spr_err rv = run(store, STATEMENT_COMMIT, "commit");
+	spr_err rv;
 
+	SPR_CRASH_POINT("before-commit");
+	rv = run(store, STATEMENT_COMMIT, "commit");
+	SPR_CRASH_POINT("committed");
 	if (rv != SPR_OK) {
 		spr_store_rollback(store);
 		return (rv);
