@@ -53,9 +53,7 @@ spr_fanout_open(spr_fanout *fanout)
 	notification->n_jobs = (uint32_t)fanout->matches.n;
 	fanout->next = 0;
 	fanout->slice_left = 0;
-	/* relaxed: nobody else knows the record yet; the first post publishes it */
-	atomic_store_explicit(&notification->pending, notification->n_jobs + 1,
-			      memory_order_relaxed);
+	spr_notification_open(notification, notification->n_jobs + 1, 0);
 }
 
 /* The dispatcher lets go: of the message, and of `left` pending counts. */
@@ -68,7 +66,7 @@ close_fanout(spr_fanout *fanout, const spr_fanout_env *env, unsigned left)
 	spr_intake_finish(env->intake, fanout->message);
 	fanout->message = NULL;
 	fanout->notification = NULL;
-	if (spr_notification_release(notification, left)) /* E12 */
+	if (spr_notification_release(notification, left, 0)) /* E12 */
 		spr_ledger_complete(env->ledger, notification);
 }
 
@@ -105,7 +103,7 @@ spr_fanout_post(spr_fanout *fanout, const spr_fanout_env *env, spr_outbox_lane *
 		SPR_CRASH_POINT("last-push");
 		close_fanout(fanout, env, failed + 1);
 	} else if (failed > 0) /* never the last count: the dispatcher's own is still out */
-		(void)spr_notification_release(fanout->notification, failed);
+		(void)spr_notification_release(fanout->notification, failed, 0);
 	return (slice);
 }
 

@@ -64,20 +64,25 @@ spr_notification_fail(spr_notification *notification, spreader_reason reason)
 {
 	unsigned none = SPREADER_REASON_NONE;
 
-	/* relaxed: published by the release of the pending count (E12) */
+	/* relaxed, both: published by the release of the pending count (E12) */
+	if (reason == SPREADER_REASON_RECEIPT_ERROR) {
+		atomic_store_explicit(&notification->failure, reason, memory_order_relaxed);
+		return;
+	}
 	atomic_compare_exchange_strong_explicit(&notification->failure, &none, reason,
 						memory_order_relaxed, memory_order_relaxed);
 }
 
 bool
-spr_notification_release(spr_notification *notification, unsigned n)
+spr_notification_release(spr_notification *notification, uint32_t pushes, uint32_t receipts)
 {
+	uint64_t mine = (uint64_t)receipts << 32 | pushes;
 	/* E12 release: my failure mark; acquire: everyone else's, for the last one */
-	unsigned before =
-	    atomic_fetch_sub_explicit(&notification->pending, n, memory_order_acq_rel);
+	uint64_t before =
+	    atomic_fetch_sub_explicit(&notification->pending, mine, memory_order_acq_rel);
 
-	SPR_ASSERT(before >= n);
-	return (before == n);
+	SPR_ASSERT((uint32_t)before >= pushes && before >> 32 >= receipts);
+	return (before == mine);
 }
 
 spreader_reason

@@ -1,8 +1,8 @@
 /*
  * notification - the record of one notification in flight, and the fixed pool of them.
  *
- *        take                open                  complete (pending = 0)          accepted, given up
- *   free -----> received ------------> pending(n) ------------------------> answering -------> free
+ *        take                open                  complete (both 0)               accepted, given up
+ *   free -----> received ------------> pending(p,r) ----------------------> answering -------> free
  *     ^       (dispatcher)  |        (dispatcher)     (whoever is last)         ^   (ledger)
  *     |                     |                                                   |
  *     |                     +----- a nack, or an ack of a copy: at once --------+
@@ -48,8 +48,8 @@ struct spr_notification {
 	spr_range document; /* in it */
 
 	/* written by whoever completes a job */
-	atomic_uint pending; /* jobs not yet ended, plus one while the dispatcher holds it */
-	atomic_uint failure; /* spreader_reason: the first one; NONE: done */
+	_Atomic uint64_t pending; /* two counts, see spr_notification_open() */
+	atomic_uint failure;      /* spreader_reason: see spr_notification_fail(); NONE: done */
 
 	/* written by the ledger: an answer batch is a chain of records, its head carries the batch */
 	spr_notification *next;
@@ -86,10 +86,20 @@ void spr_notification_give_back(spr_notifications *pool, spr_notification *notif
 /* [any] A snapshot. */
 uint32_t spr_notifications_in_flight(const spr_notifications *pool);
 
-/* [any holder of a pending count] The first reason wins. Call before giving the count back. */
+/*
+ * [dispatcher, before it is shared] The pending counts: pushes that have not ended, plus one while the dispatcher holds the
+ * record, and receipts that neither came nor failed to. One word: giving something back is one atomic operation.
+ */
+static inline void
+spr_notification_open(spr_notification *notification, uint32_t pushes, uint32_t receipts)
+{
+	/* relaxed: nobody else knows the record yet; the first post publishes it */
+	atomic_store_explicit(&notification->pending, (uint64_t)receipts << 32 | pushes,
+			      memory_order_relaxed);
+}
+/* [any holder of a pending count] The first reason wins, but receipt_error wins over all. Call before giving the count back. */
 void spr_notification_fail(spr_notification *notification, spreader_reason reason);
-/* [any holder] Gives n pending counts back; true for the one who brought it to zero and now owns
- * the record. */
-bool spr_notification_release(spr_notification *notification, unsigned n);
+/* [any holder] Gives pending counts back; true for the one who brought both to zero and now owns the record. */
+bool spr_notification_release(spr_notification *notification, uint32_t pushes, uint32_t receipts);
 /* [owner after release] */
 spreader_reason spr_notification_failure(const spr_notification *notification);

@@ -88,7 +88,7 @@ on_done(void *lane_arg, void *cookie, size_t len, spr_err result)
 									    memory_order_relaxed));
 	}
 	give_back_bytes(outbox, len);
-	if (spr_notification_release(notification, 1))
+	if (spr_notification_release(notification, 1, 0))
 		spr_ledger_complete(outbox->config.ledger, notification);
 	give_back_slot(lane); /* last: this thread may be lent the turn */
 }

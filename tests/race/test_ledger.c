@@ -227,7 +227,7 @@ let_go(scene *s, spr_notification *notification, unsigned holder)
 	unsigned *marks = s->marks[notification - s->notifications.slab];
 
 	marks[holder]++;
-	if (!spr_notification_release(notification, 1))
+	if (!spr_notification_release(notification, 1, 0))
 		return;
 	check(s, marks[0] == marks[1], "a holder's mark is missing", 0);
 	spr_ledger_complete(s->ledger, notification);
@@ -264,7 +264,7 @@ take(completer *self, unsigned id)
 	notification->id_len =
 	    (uint16_t)snprintf((char *)notification->id, sizeof(notification->id), "%u", id);
 	atomic_store_explicit(&notification->failure, SPREADER_REASON_NONE, memory_order_relaxed);
-	atomic_store_explicit(&notification->pending, 2, memory_order_relaxed);
+	spr_notification_open(notification, 2, 0);
 	return (notification);
 }
 

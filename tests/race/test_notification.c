@@ -4,7 +4,7 @@
  *   - a record has one taker at a time, and nobody gets one beyond the capacity
  *   - of all holders one is the last, and it sees what the others wrote before they let go (E12): plain fields that
  *     ThreadSanitizer watches
- *   - the failure is a reason that a holder gave, and there if and only if one gave any
+ *   - the failure is a reason that a holder gave, and there if and only if one gave any; a receipt_error wins
  */
 #include <pthread.h>
 #include <sched.h>
@@ -62,14 +62,17 @@ close_record(scene *s, unsigned number)
 {
 	record *r = &s->records[number];
 	spreader_reason failure = spr_notification_failure(&s->pool.slab[number]);
-	bool was_given = failure == SPREADER_REASON_NONE, any_given = false;
+	bool was_given = failure == SPREADER_REASON_NONE, any_given = false, any_error = false;
 
 	for (unsigned i = 0; i < r->n_holders; i++) {
 		check(s, r->mark[i] == 1, "closed before a holder let go", number);
 		r->mark[i] = 0;
 		any_given |= r->reason[i] != SPREADER_REASON_NONE;
+		any_error |= r->reason[i] == SPREADER_REASON_RECEIPT_ERROR;
 		was_given |= r->reason[i] == failure;
 	}
+	check(s, any_error == (failure == SPREADER_REASON_RECEIPT_ERROR), "receipt_error lost",
+	      number);
 	check(s, was_given, "failed for a reason that nobody gave", number);
 	check(s, any_given == (failure != SPREADER_REASON_NONE), "a reason was lost", number);
 	check(s, atomic_exchange(&s->owners[number], 0) == 1, "given back twice", number);
@@ -88,11 +91,12 @@ let_go(player *self, unsigned number, unsigned holder)
 	r->reason[holder] = SPREADER_REASON_NONE;
 	if (spr_test_below(&self->random, 4) == 0) {
 		r->reason[holder] =
-		    SPREADER_REASON_OVERLOAD + (unsigned)spr_test_below(&self->random, 3);
+		    SPREADER_REASON_OVERLOAD + (unsigned)spr_test_below(&self->random, 4);
 		spr_notification_fail(notification, r->reason[holder]);
 	}
 	SPR_YIELD();
-	if (spr_notification_release(notification, 1))
+	/* some hold a push, some a receipt */
+	if (spr_notification_release(notification, holder % 2 == 0, holder % 2 == 1))
 		close_record(s, number);
 }
 
@@ -112,7 +116,7 @@ open_record(player *self)
 	check(s, atomic_exchange(&s->owners[number], 1) == 0, "taken twice", number);
 	r->n_holders = n_holders;
 	atomic_store_explicit(&notification->failure, SPREADER_REASON_NONE, memory_order_relaxed);
-	atomic_store_explicit(&notification->pending, n_holders, memory_order_relaxed);
+	spr_notification_open(notification, (n_holders + 1) / 2, n_holders / 2);
 	for (unsigned i = 1; i < n_holders; i++) {
 		r->share[i].record = number;
 		r->share[i].holder = i;

@@ -77,7 +77,7 @@ open_next(player *self)
 	self->open->upstream = SPR_UPSTREAM_NONE;
 	self->open->n_jobs = n_jobs;
 	atomic_store(&self->open->failure, SPREADER_REASON_NONE);
-	atomic_store(&self->open->pending, n_jobs + 1);
+	spr_notification_open(self->open, n_jobs + 1, 0);
 	self->jobs_left = n_jobs;
 	self->count_left = 1;
 	return (true);
@@ -91,7 +91,7 @@ close_open(player *self)
 
 	self->open = NULL;
 	self->serial++;
-	if (spr_notification_release(notification, self->count_left + self->jobs_left))
+	if (spr_notification_release(notification, self->count_left + self->jobs_left, 0))
 		spr_ledger_complete(s->ledger, notification);
 	atomic_fetch_add(&s->n_done, 1);
 }

@@ -64,13 +64,24 @@ test_release_tells_the_last_one(void **state)
 	spr_notification notification = {0};
 
 	(void)state;
-	atomic_init(&notification.pending, 6);
-	assert_false(spr_notification_release(&notification, 1));
-	assert_false(spr_notification_release(&notification, 3));
-	assert_false(spr_notification_release(&notification, 1));
-	assert_true(spr_notification_release(&notification, 1));
-	atomic_init(&notification.pending, 4);
-	assert_true(spr_notification_release(&notification, 4));
+	spr_notification_open(&notification, 6, 0);
+	assert_false(spr_notification_release(&notification, 1, 0));
+	assert_false(spr_notification_release(&notification, 3, 0));
+	assert_false(spr_notification_release(&notification, 1, 0));
+	assert_true(spr_notification_release(&notification, 1, 0));
+	spr_notification_open(&notification, 4, 0);
+	assert_true(spr_notification_release(&notification, 4, 0));
+	/* pushes and receipts end in any order */
+	spr_notification_open(&notification, 2, 2);
+	assert_false(spr_notification_release(&notification, 2, 0));
+	assert_false(spr_notification_release(&notification, 0, 1));
+	assert_true(spr_notification_release(&notification, 0, 1));
+	spr_notification_open(&notification, 3, UINT32_MAX);
+	assert_false(spr_notification_release(&notification, 0, UINT32_MAX));
+	assert_false(spr_notification_release(&notification, 2, 0));
+	assert_true(spr_notification_release(&notification, 1, 0));
+	spr_notification_open(&notification, 1, 1);
+	assert_true(spr_notification_release(&notification, 1, 1));
 }
 
 static void
@@ -83,6 +94,10 @@ test_the_first_reason_wins(void **state)
 	spr_notification_fail(&notification, SPREADER_REASON_PUSH_FAILED);
 	spr_notification_fail(&notification, SPREADER_REASON_OVERLOAD);
 	assert_int_equal(spr_notification_failure(&notification), SPREADER_REASON_PUSH_FAILED);
+	/* but what a worker reported wins */
+	spr_notification_fail(&notification, SPREADER_REASON_RECEIPT_ERROR);
+	spr_notification_fail(&notification, SPREADER_REASON_RECEIPT_TIMEOUT);
+	assert_int_equal(spr_notification_failure(&notification), SPREADER_REASON_RECEIPT_ERROR);
 }
 
 static void

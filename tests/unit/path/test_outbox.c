@@ -81,7 +81,7 @@ take(scene *s, unsigned n)
 	notification->upstream = SPR_UPSTREAM_NONE;
 	notification->n_jobs = n;
 	atomic_store(&notification->failure, SPREADER_REASON_NONE);
-	atomic_store(&notification->pending, n + 1);
+	spr_notification_open(notification, n + 1, 0);
 	return (notification);
 }
 
@@ -89,7 +89,7 @@ take(scene *s, unsigned n)
 static void
 release(scene *s, spr_notification *notification, unsigned n)
 {
-	if (spr_notification_release(notification, n))
+	if (spr_notification_release(notification, n, 0))
 		spr_ledger_complete(s->ledger, notification);
 }
 
