@@ -6,11 +6,13 @@
 #include "options.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <sched.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/units.h"
 
 static const spr_config_row rows[] = {
 #define X(type, field, name, standard, range, flag, help) \
@@ -79,20 +81,55 @@ config_of(spr_options *options)
 /* --- derived values
  * -------------------------------------------------------------------------------------------- */
 
-static spr_err
-derive_dispatchers(spr_config *config)
+static const char *machine_root = "";
+
+void
+spr_options_set_root(const char *root)
+{
+	machine_root = root;
+}
+
+static void
+read_machine(spr_options *options)
 {
 	cpu_set_t set;
+
+	/* a machine of more than 1,024 CPUs fails the call */
+	if (sched_getaffinity(0, sizeof(set), &set) == 0)
+		options->cpus = (unsigned)CPU_COUNT(&set);
+	spr_cgroup_read(&options->cgroup, machine_root);
+}
+
+/* A part of a processor is a dispatcher too. */
+static spr_err
+derive_dispatchers(const spr_options *options, spr_config *config)
+{
+	uint64_t quota = (options->cgroup.milli_cpus + 999) / 1000;
+	uint64_t n = options->cpus;
 	char text[16];
-	int n = 0;
 
 	if (config->origins[SPR_OPTION_dispatchers] != SPR_CONFIG_UNSET)
 		return (SPR_OK);
-	if (sched_getaffinity(0, sizeof(set), &set) == 0)
-		n = CPU_COUNT(&set);
-	/* a machine of more than 1,024 CPUs fails the call */
-	snprintf(text, sizeof(text), "%d", n < 1 ? 1 : n > 256 ? 256 : n);
+	if (quota != 0 && quota < n)
+		n = quota;
+	snprintf(text, sizeof(text), "%u", n < 1 ? 1 : n > 256 ? 256 : (unsigned)n);
 	return (spr_config_set(config, SPR_OPTION_dispatchers, text, SPR_CONFIG_DERIVED));
+}
+
+/* Behind the defaults: less than what spr_options_check() asks for would only be refused. */
+static spr_err
+derive_max_inflight_bytes(const spr_options *options, spr_config *config)
+{
+	uint64_t quarter = options->cgroup.memory_bytes / 4 / 1024 * 1024;
+	uint64_t least = spr_options_least_inflight_bytes(options);
+	char text[32];
+
+	quarter = quarter > least ? quarter : least;
+	if (config->origins[SPR_OPTION_max_inflight_bytes] != SPR_CONFIG_DEFAULT ||
+	    options->cgroup.memory_bytes == 0 || quarter >= options->max_inflight_bytes)
+		return (SPR_OK);
+	snprintf(text, sizeof(text), "%" PRIu64, quarter);
+	return (spr_config_set(config, SPR_OPTION_max_inflight_bytes, text, SPR_CONFIG_DERIVED));
 }
 
 /* An explicit dial stands in for the default listen of the same socket. */
@@ -199,12 +236,14 @@ read_rest(spr_options *options, spr_config *config, char **envp)
 	if (options->config != NULL &&
 	    (rv = spr_config_read_file(config, options->config)) != SPR_OK)
 		return (rv);
-	if ((rv = derive_dispatchers(config)) != SPR_OK ||
+	read_machine(options);
+	if ((rv = derive_dispatchers(options, config)) != SPR_OK ||
 	    (rv = derive_listen(config, SPR_OPTION_intake_listen, SPR_OPTION_intake_dial)) !=
 		SPR_OK ||
 	    (rv = derive_listen(config, SPR_OPTION_outbox_listen, SPR_OPTION_outbox_dial)) !=
 		SPR_OK ||
-	    (rv = spr_config_fill_defaults(config)) != SPR_OK)
+	    (rv = spr_config_fill_defaults(config)) != SPR_OK ||
+	    (rv = derive_max_inflight_bytes(options, config)) != SPR_OK)
 		return (rv);
 	if ((rv = derive_acks(options, config)) != SPR_OK)
 		return (rv);
@@ -325,6 +364,26 @@ spr_options_print_markdown(FILE *out)
 	spr_config_print_markdown(&config, out);
 }
 
+/* What the machine said, for a value that was derived from it. */
+static void
+print_machine(const spr_options *options, unsigned row, FILE *out)
+{
+	uint64_t quota = options->cgroup.milli_cpus;
+	char text[SPR_UNITS_TEXT_MAX];
+
+	if (options->origins[row] != SPR_CONFIG_DERIVED)
+		return;
+	if (row == SPR_OPTION_dispatchers) {
+		fprintf(out, ": %u CPUs by affinity", options->cpus);
+		if (quota != 0)
+			fprintf(out, ", %" PRIu64 ".%03u by the control group's quota",
+				quota / 1000, (unsigned)(quota % 1000));
+	} else if (row == SPR_OPTION_max_inflight_bytes) {
+		spr_units_format_size(options->cgroup.memory_bytes, text);
+		fprintf(out, ": the control group's memory limit is %s", text);
+	}
+}
+
 void
 spr_options_print(const spr_options *options, unsigned callback_threads, FILE *out)
 {
@@ -336,6 +395,7 @@ spr_options_print(const spr_options *options, unsigned callback_threads, FILE *o
 		fprintf(out, "%s = ", rows[i].name);
 		spr_config_print_value(&config, i, out);
 		fprintf(out, "  (%s", spr_config_origin_name(options->origins[i]));
+		print_machine(options, i, out);
 		if (i == SPR_OPTION_receivers && callback_threads > 0)
 			fprintf(out, "; nng runs their callbacks on %u threads", callback_threads);
 		fputs(")\n", out);

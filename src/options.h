@@ -13,6 +13,7 @@
 
 #include <stdio.h>
 
+#include "base/cgroup.h"
 #include "base/config.h"
 #include "spreader/wire.h"
 
@@ -33,11 +34,11 @@
 	X(LIST,     control_listen,     "control-listen",     SPREADER_CONTROL_URL, "URL", PLAIN, "Answer control requests on this REP address; repeatable; none: no control") \
 	X(LIST,     http_listen,        "http-listen",        "none", "HOST:PORT", LATER, "Serve metrics, probes and the subscription API over HTTP") \
 	X(COUNT,    receivers,          "receivers",          "2", "1..64", PLAIN, "Receives in flight on the intake") \
-	X(COUNT,    dispatchers,        "dispatchers",        NULL, "1..256", PLAIN, "Dispatcher threads; by default the CPUs that the process may use") \
+	X(COUNT,    dispatchers,        "dispatchers",        NULL, "1..256", PLAIN, "Dispatcher threads; by default the CPUs that the process may use, by affinity and by its control group's quota") \
 	X(POWER,    ring_slots,         "ring-slots",         "1024", "4..16777216", PLAIN, "Slots of each ring between a receiver and a dispatcher; a power of two") \
 	X(DURATION, spin_ns,            "spin",               "0", "0..1s", PLAIN, "How long an idle dispatcher spins before it parks") \
 	X(COUNT,    max_inflight,       "max-inflight",       "65536", "1..16777216", PLAIN, "Notifications in flight at once") \
-	X(SIZE,     max_inflight_bytes, "max-inflight-bytes", "256MiB", "64KiB..1TiB", PLAIN, "Memory for received messages (three quarters) and jobs (one quarter); at least 2 x receivers x max-message and 4 x max-job") \
+	X(SIZE,     max_inflight_bytes, "max-inflight-bytes", "256MiB", "64KiB..1TiB", PLAIN, "Memory for received messages (three quarters) and jobs (one quarter); at least 2 x receivers x max-message and 4 x max-job; by default at most a quarter of the control group's memory limit") \
 	X(SIZE,     max_notification_bytes, "max-notification", "256KiB", "256..1GiB", PLAIN, "Longest document") \
 	X(SIZE,     max_message_bytes,  "max-message",        "4MiB", "256..1GiB", PLAIN, "Longest SP message; the sender of a longer one loses its connection") \
 	X(SIZE,     max_job_bytes,      "max-job",            "1MiB", "256..1GiB", PLAIN, "Longest job") \
@@ -121,17 +122,24 @@ typedef struct spr_options {
 	spr_options_action action;
 	spr_ack_peer *ack_peers; /* peers of one name stand together */
 	unsigned n_ack_peers;
+	/* what the machine allows: dispatchers and max_inflight_bytes are derived from it */
+	unsigned cpus; /* by affinity */
+	spr_cgroup_limits cgroup;
 } spr_options;
 
 /*
- * [main] argv and envp end in NULL. Derives dispatchers, intake_format (never AUTO afterwards),
+ * [main] argv and envp end in NULL. Derives dispatchers, max_inflight_bytes, intake_format (never AUTO afterwards),
  * ack_peers, and empties a default listen list that an explicit dial replaces. SPR_E_USAGE (exit 2;
  * never with --check-config), SPR_E_CONFIG (exit 78), SPR_E_NOMEM, each with a trail. After help
  * and version nothing but the flags was read.
  */
 spr_err spr_options_parse(spr_options *out, int argc, char **argv, char **envp);
+/* [test] In front of /proc and /sys when a limit of the machine is read; "" otherwise. Not copied. */
+void spr_options_set_root(const char *root);
 /* [any] What must hold between options, and every URL. SPR_E_CONFIG with a trail. Part of parse. */
 spr_err spr_options_check(const spr_options *options);
+/* [any] What the other options ask of max_inflight_bytes. */
+uint64_t spr_options_least_inflight_bytes(const spr_options *options);
 /*
  * [main] Reads every source again and takes over the rows marked RELOAD. Another row that changed
  * is logged once and keeps its value. On an error nothing changes.

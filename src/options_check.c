@@ -219,6 +219,15 @@ check_sockets(const spr_options *o)
 	return (SPR_OK);
 }
 
+uint64_t
+spr_options_least_inflight_bytes(const spr_options *options)
+{
+	uint64_t messages = 2 * options->receivers * options->max_message_bytes;
+	uint64_t jobs = 4 * options->max_job_bytes;
+
+	return (messages > jobs ? messages : jobs);
+}
+
 static spr_err
 check_sizes(const spr_options *o)
 {
