@@ -534,6 +534,7 @@ spr_daemon_run(spr_options *options, int argc, char **argv, char **envp)
 	daemon->argv = argv;
 	daemon->envp = envp;
 	daemon->started_ns = spr_clock_now_ns();
+	spr_notify_open(&daemon->notify, envp);
 	if ((rv = start_steps(daemon)) != SPR_OK) {
 		code = spr_exit_code(rv);
 	} else {
@@ -546,6 +547,7 @@ spr_daemon_run(spr_options *options, int argc, char **argv, char **envp)
 			spr_mem_free(daemon->listening[i].url[k]);
 		spr_mem_free(daemon->listening[i].url);
 	}
+	spr_notify_close(&daemon->notify);
 	spr_mem_free(daemon);
 	return (code);
 }

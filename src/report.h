@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "base/notify.h"
 #include "control/rep_adapter.h"
 #include "options.h"
 #include "path/dispatch.h"
@@ -52,6 +53,10 @@ typedef struct spr_daemon {
 
 	/* written by main, read by control */
 	atomic_bool is_ready;
+
+	/* main's alone */
+	spr_notify notify;
+	uint64_t told_ns; /* when the service manager last heard how it goes */
 } spr_daemon;
 
 /* [control] Gauges, into a cJSON object. arg is the daemon. */

@@ -17,6 +17,7 @@
 #define GIVE_UP_BEFORE_NS (2 * SPR_NS_PER_S)
 #define DRAIN_POLL_NS     (2 * SPR_NS_PER_MS)
 #define FLUSH_STEP_NS     (250 * SPR_NS_PER_MS)
+#define STOP_MARGIN_NS    (5 * SPR_NS_PER_S) /* closing, beside what the options allow */
 
 /* The next signal, or 0 when timeout_ns has passed (UINT64_MAX: never). */
 static int
@@ -41,6 +42,52 @@ wait_signal(uint64_t timeout_ns)
 	return (signal_number < 0 ? 0 : signal_number);
 }
 
+/* --- the service manager --- */
+
+#define TELL_STEP_NS (10 * SPR_NS_PER_S)
+
+/* How long may pass between two words; UINT64_MAX when nobody listens. */
+static uint64_t
+tell_step_ns(const spr_daemon *daemon)
+{
+	uint64_t half_ns = daemon->notify.watchdog_ns / 2;
+
+	if (!spr_notify_is_heard(&daemon->notify))
+		return (UINT64_MAX);
+	return (half_ns != 0 && half_ns < TELL_STEP_NS ? half_ns : TELL_STEP_NS);
+}
+
+/* A line of state, when one is due. */
+static void
+tell_how_it_goes(spr_daemon *daemon)
+{
+	uint64_t now_ns = spr_clock_now_ns();
+	spr_subscriptions_stats stats;
+
+	if (!spr_notify_is_heard(&daemon->notify) ||
+	    now_ns - daemon->told_ns < tell_step_ns(daemon))
+		return;
+	daemon->told_ns = now_ns;
+	spr_subscriptions_get_stats(daemon->subscriptions, &stats);
+	spr_notify_say(&daemon->notify, "STATUS=%s; %u in flight; %llu subscriptions; %u workers",
+		       /* relaxed: main's own */
+		       atomic_load_explicit(&daemon->is_ready, memory_order_relaxed) ? "receiving"
+										     : "draining",
+		       spr_notifications_in_flight(&daemon->notifications),
+		       (unsigned long long)stats.subscriptions, spr_outbox_peers(daemon->outbox));
+}
+
+/* The limit of the stop follows from the options, whatever the unit says. */
+static void
+tell_stopping(spr_daemon *daemon)
+{
+	uint64_t limit_ns =
+	    daemon->options->shutdown_delay_ns + daemon->options->drain_timeout_ns + STOP_MARGIN_NS;
+
+	spr_notify_say(&daemon->notify, "STOPPING=1\nSTATUS=draining\nEXTEND_TIMEOUT_USEC=%llu",
+		       (unsigned long long)(limit_ns / 1000));
+}
+
 static void
 reload(spr_daemon *daemon)
 {
@@ -60,19 +107,25 @@ reload(spr_daemon *daemon)
 static void
 handle_signal(spr_daemon *daemon, int signal_number)
 {
-	if (signal_number == SIGHUP)
+	if (signal_number == SIGHUP) {
+		spr_notify_say(&daemon->notify, "RELOADING=1\nMONOTONIC_USEC=%llu",
+			       (unsigned long long)(spr_clock_now_ns() / 1000));
 		reload(daemon);
-	else if (signal_number == SIGUSR1)
+		spr_notify_say(&daemon->notify, "READY=1");
+	} else if (signal_number == SIGUSR1)
 		spr_report_log_state(daemon);
 }
 
 static void
 run_until_told(spr_daemon *daemon)
 {
-	int signal_number;
+	int signal_number = 0;
 
-	while ((signal_number = wait_signal(UINT64_MAX)) != SIGTERM && signal_number != SIGINT)
+	do {
 		handle_signal(daemon, signal_number);
+		tell_how_it_goes(daemon);
+		signal_number = wait_signal(tell_step_ns(daemon));
+	} while (signal_number != SIGTERM && signal_number != SIGINT);
 	spr_info("DRAIN", "signal=%d", signal_number);
 }
 
@@ -125,6 +178,7 @@ wait_until(spr_daemon *daemon, bool (*is_done)(const spr_daemon *), uint64_t dea
 
 		if (now_ns >= deadline_ns)
 			return (false);
+		tell_how_it_goes(daemon);
 		handle_signal_in_drain(daemon,
 				       wait_signal(earlier(deadline_ns - now_ns, DRAIN_POLL_NS)));
 	}
@@ -142,6 +196,7 @@ flush(spr_daemon *daemon, uint64_t deadline_ns)
 			return (true);
 		if (now_ns >= deadline_ns)
 			return (false);
+		tell_how_it_goes(daemon);
 		handle_signal_in_drain(daemon, wait_signal(0));
 	}
 }
@@ -155,6 +210,7 @@ drain(spr_daemon *daemon)
 
 	atomic_store_explicit(&daemon->is_ready, false,
 			      memory_order_relaxed /* health is a snapshot */);
+	tell_stopping(daemon);
 	(void)wait_until(daemon, never, spr_clock_now_ns() + options->shutdown_delay_ns);
 	limit_ns = spr_clock_now_ns() + options->drain_timeout_ns;
 	spr_control_drain(daemon->control);
@@ -183,6 +239,7 @@ drain(spr_daemon *daemon)
 int
 spr_run(spr_daemon *daemon)
 {
+	spr_notify_say(&daemon->notify, "READY=1");
 	run_until_told(daemon);
 	return (drain(daemon));
 }
