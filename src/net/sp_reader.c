@@ -4,10 +4,6 @@
  *   [begin .. end) of the buffer was read and not taken. A frame that fits into the largest buffer waits there until it is
  *   whole and is copied out: a copy of a few hundred bytes costs less than a system call of its own for each message. A
  *   longer one moves into the message's memory, and what follows of it is read there.
- *
- * A peer that says its last and hangs up: nng reports the hang-up of a connection without reading what still waits in the
- * kernel (it does so whenever it polls both at once), so the first such report only makes us read once more. Only a second
- * one in a row is the end.
  */
 #include "net/sp_reader.h"
 
@@ -25,8 +21,7 @@
 #define BUFFER_MIN   ((size_t)4 << 10)
 #define BUFFER_MAX   ((size_t)64 << 10)
 #define LENGTH_BYTES 8
-#define STARVED_MS   10   /* until memory is asked for again */
-#define LAST_READ_MS 1000 /* of what a peer left behind: it is there at once or never */
+#define STARVED_MS   10 /* until memory is asked for again */
 #define NO_TIMEOUT   NNG_DURATION_INFINITE
 
 typedef struct message {
@@ -50,7 +45,6 @@ struct spr_sp_reader {
 	uint64_t n_found;
 	bool is_full;    /* the last read filled what it was given */
 	bool is_starved; /* memory was refused: wait, do not read */
-	bool is_last;    /* the peer has hung up: this read takes what it left */
 	bool is_over;
 
 	/* guarded by mutex, which is taken alone */
@@ -228,7 +222,6 @@ begin_read(spr_sp_reader *self, bool has_room, nng_iov *iov)
 		nng_sleep_aio(STARVED_MS, self->aio);
 		return;
 	}
-	nng_aio_set_timeout(self->aio, self->is_last ? LAST_READ_MS : NO_TIMEOUT);
 	nng_aio_set_iov(self->aio, 1, iov);
 	nng_stream_recv(self->config.stream, self->aio);
 }
@@ -256,7 +249,6 @@ spr_sp_reader_read(spr_sp_reader *self)
 static void
 take_bytes(spr_sp_reader *self, size_t n)
 {
-	self->is_last = false;
 	if (self->large != NULL) {
 		self->large_have += n;
 		return;
@@ -276,15 +268,10 @@ on_aio(void *arg)
 	self->is_reading = false;
 	pthread_mutex_unlock(&self->mutex);
 	self->is_starved = false;
-	if (rv == 0 && !was_starved) {
-		take_bytes(self, nng_aio_count(self->aio));
-	} else if (rv == NNG_ECONNSHUT && !self->is_last) {
-		self->is_last = true;
-		if (spr_sp_reader_read(self))
-			return;
-	} else if (rv != 0) {
+	if (rv != 0)
 		self->is_over = true;
-	}
+	else if (!was_starved)
+		take_bytes(self, nng_aio_count(self->aio));
 	self->config.on_read(self->config.arg);
 }
 
@@ -318,6 +305,7 @@ spr_sp_reader_new(spr_sp_reader **out, const spr_sp_reader_config *config)
 		spr_sp_reader_free(self);
 		return (SPR_E_NOMEM);
 	}
+	nng_aio_set_timeout(self->aio, NNG_DURATION_INFINITE);
 	*out = self;
 	return (SPR_OK);
 }

@@ -301,25 +301,27 @@ test_what_ends_a_stream(void **state)
 static void
 test_the_last_words(void **state)
 {
-	enum { N = 150 };
-	uint8_t bytes[N * 512];
+	enum { N_MAX = 150 };
+	uint8_t bytes[N_MAX * 512];
 	scene s;
 
 	(void)state;
-	for (unsigned k = 0; k < 40; k++) {
+	for (unsigned k = 0; k < 200; k++) {
+		unsigned n_frames = k % 8 < 4 ? 1 : N_MAX;
 		size_t n = 0;
 
 		open_scene(&s, k % 2 == 1);
-		for (unsigned i = 0; i < N; i++)
+		for (unsigned i = 0; i < n_frames; i++)
 			n += put_frame(&s, bytes + n, 500);
 		if (k % 4 >= 2) /* the hang-up finds a read waiting */
 			assert_true(spr_sp_reader_read(s.reader));
-		write_all(s.fd, bytes, n - 5); /* and a half frame */
+		write_all(s.fd, bytes, n);
+		write_all(s.fd, bytes, 5); /* and a half frame */
 		close(s.fd);
 		s.fd = -1;
 		if (k % 4 >= 2)
 			assert_true(wait_until(s.n_read == 1, LIMIT_MS));
-		for (unsigned i = 0; i < N - 1; i++)
+		for (unsigned i = 0; i < n_frames; i++)
 			expect(&s, 500);
 		expect_end(&s);
 		close_scene(&s);
