@@ -27,6 +27,7 @@ typedef struct letter {
 	spr_stack_entry link;
 	int64_t wall_s;
 	spreader_reason reason;
+	spr_peer peer;
 	bool is_truncated;
 	size_t from_len, id_len, bytes_len;
 	uint8_t text[]; /* from, id, bytes */
@@ -108,8 +109,8 @@ make_letter(spr_dead_letter *dl, const letter *shape)
 }
 
 void
-spr_dead_letter_write(spr_dead_letter *dl, spreader_reason reason, spr_range from, spr_range id,
-		      spr_range bytes)
+spr_dead_letter_write(spr_dead_letter *dl, spreader_reason reason, const spr_peer *peer,
+		      spr_range from, spr_range id, spr_range bytes)
 {
 	letter shape = {.reason = reason, .from_len = from.len, .id_len = id.len}, *l;
 	uint8_t *at;
@@ -118,6 +119,8 @@ spr_dead_letter_write(spr_dead_letter *dl, spreader_reason reason, spr_range fro
 	if (dl->path == NULL)
 		return;
 	shape.wall_s = spr_clock_wall_s();
+	if (peer != NULL)
+		shape.peer = *peer;
 	shape.bytes_len = kept_length(bytes);
 	shape.is_truncated = shape.bytes_len < bytes.len;
 	if ((l = make_letter(dl, &shape)) == NULL) {
@@ -233,8 +236,8 @@ put_member(char **at, const char *name, const uint8_t **p, size_t len, bool with
 static char *
 format_letter(const letter *l, size_t *len)
 {
-	char *line = spr_mem_alloc(256 + 6 * (l->from_len + l->id_len + l->bytes_len)), *at = line;
-	char when[SPR_CLOCK_TEXT_MAX];
+	char *line = spr_mem_alloc(256 + SPR_PEER_TEXT_MAX + 6 * (l->from_len + l->id_len + l->bytes_len)), *at = line;
+	char when[SPR_CLOCK_TEXT_MAX], peer[SPR_PEER_TEXT_MAX];
 	const uint8_t *p = l->text;
 
 	if (line == NULL)
@@ -245,6 +248,11 @@ format_letter(const letter *l, size_t *len)
 	at += put(at, "\",\"reason\":\"");
 	at += put(at, reason_names[l->reason]);
 	at += put(at, "\"");
+	if (spr_peer_text(&l->peer, peer)[0] != '\0') {
+		at += put(at, ",\"peer\":\"");
+		at += put(at, peer);
+		at += put(at, "\"");
+	}
 	put_member(&at, ",\"from\":", &p, l->from_len, true);
 	put_member(&at, ",\"id\":", &p, l->id_len, true);
 	if (put_member(&at, ",\"bytes\":", &p, l->bytes_len, false))

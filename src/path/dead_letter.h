@@ -1,9 +1,9 @@
 /*
  * dead_letter - what was given up for good, one JSON object a line: `--dead-letter FILE`.
  *
- *   {"time":"2026-11-24T13:35:13Z","reason":"not_json","from":"eu","id":"7","bytes":"[1,"}
+ *   {"time":"2026-11-24T13:35:13Z","reason":"not_json","peer":"tcp://10.0.0.7:40112","from":"eu","id":"7","bytes":"[1,"}
  *
- * from, id and bytes are left out when there are none. bytes is the document as text; when it is no
+ * peer, from, id and bytes are left out when there are none. bytes is the document as text; when it is no
  * UTF-8 each character stands for the byte of its number, and "binary":true follows. Of a document
  * over SPR_DEAD_LETTER_BYTES_MAX only the begin is kept, and "truncated":true follows.
  *
@@ -20,6 +20,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "net/peer.h"
 #include "path/scan.h"
 #include "spreader/wire.h"
 
@@ -35,9 +36,9 @@ typedef struct spr_dead_letter spr_dead_letter;
 spr_err spr_dead_letter_new(spr_dead_letter **out, const char *path);
 /* [main] Starts the thread. */
 spr_err spr_dead_letter_start(spr_dead_letter *dl);
-/* [any] from and id are decoded (not escaped) text; an empty range is none. */
-void spr_dead_letter_write(spr_dead_letter *dl, spreader_reason reason, spr_range from,
-			   spr_range id, spr_range bytes);
+/* [any] peer may be NULL. from and id are decoded (not escaped) text; an empty range is none. */
+void spr_dead_letter_write(spr_dead_letter *dl, spreader_reason reason, const spr_peer *peer,
+			   spr_range from, spr_range id, spr_range bytes);
 /* [any] The thread opens the path again; if that fails it logs it and keeps the file it has. */
 void spr_dead_letter_reopen(spr_dead_letter *dl);
 /* [the thread; main while there is none] Writes all that is queued; how many letters it was. */

@@ -250,6 +250,7 @@ read_document(spr_dispatcher *self, spr_notification *notification)
 	self->at += used;
 	notification->received_ns = self->message->received_ns;
 	self->documents.gives_up = gives_up(self);
+	self->documents.peer = &self->message->peer;
 	if (spr_document_resolve(&self->documents, &document, notification, fanout)) {
 		self->free = fanout->next_open;
 		spr_buf_hold(self->message);

@@ -26,7 +26,7 @@ dead_letter(spr_document_env *env, spreader_reason reason, const spr_document *d
 		from.len = spr_scan_decode(document->from, text, sizeof(text), &ignored);
 	if (from.len > sizeof(text))
 		from.len = 0;
-	spr_dead_letter_write(env->config->dead_letter, reason, from, id, document->whole);
+	spr_dead_letter_write(env->config->dead_letter, reason, env->peer, from, id, document->whole);
 }
 
 /* There is no id to answer: counted and kept. */

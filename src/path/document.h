@@ -20,6 +20,7 @@ typedef struct spr_document_env {
 	const spr_dispatch_config *config;
 	spr_epoch_record *record;
 	int64_t now_s; /* wall clock of this turn */
+	const spr_peer *peer; /* who sent the message */
 	bool gives_up; /* nothing new is posted: nack shutting_down */
 	spr_predicate predicate;
 	uint8_t *text; /* for predicates written with escapes */

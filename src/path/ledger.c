@@ -75,7 +75,8 @@ end_unanswered(spr_ledger *ledger, spr_notification *notification)
 	if (notification->message != NULL) {
 		if (reason != SPREADER_REASON_NONE)
 			spr_dead_letter_write(ledger->config.dead_letter, reason,
-					      (spr_range){NULL, 0}, id, notification->document);
+					      &notification->message->peer, (spr_range){NULL, 0},
+					      id, notification->document);
 		spr_intake_finish(ledger->intake, notification->message);
 	}
 	spr_notification_give_back(ledger->config.notifications, notification);
@@ -165,7 +166,7 @@ give_up(spr_ledger *ledger, const spr_upstream *upstream, spr_notification *noti
 		 "upstream=\"%s\" refusals=%d why=\"upstream refused the answer to one id; see "
 		 "dead letters\"",
 		 upstream->name, SPR_REFUSALS_MAX);
-	spr_dead_letter_write(ledger->config.dead_letter, SPREADER_REASON_REFUSED, from, id,
+	spr_dead_letter_write(ledger->config.dead_letter, SPREADER_REASON_REFUSED, NULL, from, id,
 			      (spr_range){NULL, 0});
 	if (notification->entry != SPR_ANSWER_NONE)
 		(void)spr_answers_forget(ledger->config.answers, notification->entry);

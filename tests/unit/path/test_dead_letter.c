@@ -39,7 +39,7 @@ without_a_file_it_counts(void **state)
 
 	assert_ok(spr_dead_letter_new(&dl, NULL));
 	assert_ok(spr_dead_letter_start(dl));
-	spr_dead_letter_write(dl, SPREADER_REASON_REFUSED, NOTHING, range_of("1"), NOTHING);
+	spr_dead_letter_write(dl, SPREADER_REASON_REFUSED, NULL, NOTHING, range_of("1"), NOTHING);
 	spr_dead_letter_reopen(dl);
 	assert_int_equal(spr_dead_letter_flush(dl), 0);
 	assert_int_equal(spr_counter_sum(SPR_C_DEAD_LETTERS), n + 1);
@@ -110,7 +110,7 @@ every_reason_has_its_line(void **state)
 	(void)state;
 
 	for (unsigned i = 0; i < n; i++)
-		spr_dead_letter_write(s.dl, (spreader_reason)(i + 1), range_of("eu"),
+		spr_dead_letter_write(s.dl, (spreader_reason)(i + 1), NULL, range_of("eu"),
 				      range_of("7\"\n"), range_of("{\"a\":\"\\u00e9\"}"));
 	assert_int_equal(spr_dead_letter_flush(s.dl), n);
 	assert_int_equal(spr_dead_letter_flush(s.dl), 0);
@@ -135,7 +135,7 @@ every_reason_has_its_line(void **state)
 static void
 write_id(scene *s, const char *id)
 {
-	spr_dead_letter_write(s->dl, SPREADER_REASON_REFUSED, NOTHING, range_of(id), NOTHING);
+	spr_dead_letter_write(s->dl, SPREADER_REASON_REFUSED, NULL, NOTHING, range_of(id), NOTHING);
 }
 
 static void
@@ -256,7 +256,7 @@ device_without_room(void **state)
 	(void)state;
 
 	assert_ok(spr_dead_letter_new(&full, "/dev/full"));
-	spr_dead_letter_write(full, SPREADER_REASON_NO_ID, NOTHING, NOTHING, range_of("{}"));
+	spr_dead_letter_write(full, SPREADER_REASON_NO_ID, NULL, NOTHING, NOTHING, range_of("{}"));
 	assert_int_equal(spr_dead_letter_flush(full), 1);
 	assert_counts(&s, 1, 1);
 	spr_dead_letter_free(full);
@@ -278,7 +278,7 @@ pipe_that_is_full(void **state)
 	assert_int_equal(mkfifo(path, 0600), 0);
 	assert_ok(spr_dead_letter_new(&dl, path));
 	for (unsigned i = 0; i < 3; i++)
-		spr_dead_letter_write(dl, SPREADER_REASON_NO_ID, NOTHING, NOTHING,
+		spr_dead_letter_write(dl, SPREADER_REASON_NO_ID, NULL, NOTHING, NOTHING,
 				      (spr_range){bytes, SPR_DEAD_LETTER_BYTES_MAX});
 	assert_int_equal(spr_dead_letter_flush(dl), 3);
 	assert_counts(&s, 3, 3);
@@ -299,7 +299,7 @@ queue_has_a_bound(void **state)
 	memset(bytes, ' ', SPR_DEAD_LETTER_BYTES_MAX);
 	for (unsigned round = 1; round <= 2; round++) {
 		for (size_t i = 0; i < most + 9; i++)
-			spr_dead_letter_write(s.dl, SPREADER_REASON_NOT_JSON, NOTHING, NOTHING,
+			spr_dead_letter_write(s.dl, SPREADER_REASON_NOT_JSON, NULL, NOTHING, NOTHING,
 					      (spr_range){bytes, SPR_DEAD_LETTER_BYTES_MAX});
 		/* one less fits, for what a letter needs beside its bytes */
 		assert_counts(&s, round * (most + 9), round * 10);

@@ -50,7 +50,7 @@ assert_comes_back(const uint8_t *bytes, size_t len, bool is_text)
 	uint8_t *got;
 	bool is_binary;
 
-	spr_dead_letter_write(s.dl, SPREADER_REASON_NOT_JSON, NOTHING, NOTHING,
+	spr_dead_letter_write(s.dl, SPREADER_REASON_NOT_JSON, NULL, NOTHING, NOTHING,
 			      (spr_range){.at = bytes, .len = len});
 	assert_int_equal(spr_dead_letter_flush(s.dl), 1);
 	cJSON_Delete(line_of(s.path, 0));
@@ -63,14 +63,35 @@ assert_comes_back(const uint8_t *bytes, size_t len, bool is_text)
 }
 
 static void
+a_peer_has_a_name(void **state)
+{
+	const spr_peer peer = {.kind = SPR_PEER_TCP4, .address = {1, 2, 3, 4}, .port = 567};
+	const spr_peer unknown = {.kind = SPR_PEER_UNKNOWN};
+	scene s = scene_open(NULL);
+	cJSON *line;
+
+	(void)state;
+	spr_dead_letter_write(s.dl, SPREADER_REASON_NO_ID, &peer, NOTHING, NOTHING, range_of("{}"));
+	spr_dead_letter_write(s.dl, SPREADER_REASON_NO_ID, &unknown, NOTHING, NOTHING, range_of("{}"));
+	assert_int_equal(spr_dead_letter_flush(s.dl), 2);
+	line = line_of(s.path, 0);
+	assert_string_equal(spr_json_text(line, "peer"), "tcp://1.2.3.4:567");
+	cJSON_Delete(line);
+	line = line_of(s.path, 1);
+	assert_null(cJSON_GetObjectItemCaseSensitive(line, "peer"));
+	cJSON_Delete(line);
+	scene_close(&s);
+}
+
+static void
 what_is_empty_is_left_out(void **state)
 {
 	scene s = scene_open(NULL);
 	cJSON *line;
 	(void)state;
 
-	spr_dead_letter_write(s.dl, SPREADER_REASON_REFUSED, NOTHING, NOTHING, NOTHING);
-	spr_dead_letter_write(s.dl, SPREADER_REASON_REFUSED, NOTHING, range_of("x"), NOTHING);
+	spr_dead_letter_write(s.dl, SPREADER_REASON_REFUSED, NULL, NOTHING, NOTHING, NOTHING);
+	spr_dead_letter_write(s.dl, SPREADER_REASON_REFUSED, NULL, NOTHING, range_of("x"), NOTHING);
 	assert_int_equal(spr_dead_letter_flush(s.dl), 2);
 	line = line_of(s.path, 0);
 	assert_int_equal(cJSON_GetArraySize(line), 2);
@@ -91,7 +112,7 @@ id_with_a_lone_surrogate(void **state)
 	char *text;
 	(void)state;
 
-	spr_dead_letter_write(s.dl, SPREADER_REASON_BAD_PREDICATE, NOTHING,
+	spr_dead_letter_write(s.dl, SPREADER_REASON_BAD_PREDICATE, NULL, NOTHING,
 			      range_of("a\xED\xA0\x80"), range_of("{}"));
 	spr_dead_letter_flush(s.dl);
 	text = read_file(s.path, &len);
@@ -183,7 +204,7 @@ long_document_is_cut_between_characters(void **state)
 
 		for (size_t i = 0; i < len; i++)
 			bytes[i] = i < shift ? 'x' : (uint8_t) "\xF0\x9F\x98\x80"[(i - shift) % 4];
-		spr_dead_letter_write(s.dl, SPREADER_REASON_NOT_JSON, NOTHING, NOTHING,
+		spr_dead_letter_write(s.dl, SPREADER_REASON_NOT_JSON, NULL, NOTHING, NOTHING,
 				      (spr_range){.at = bytes, .len = len});
 		spr_dead_letter_flush(s.dl);
 		line = line_of(s.path, 0);
@@ -209,7 +230,7 @@ document_of_the_limit_is_whole(void **state)
 
 	assert_non_null(bytes);
 	memset(bytes, 0x80, SPR_DEAD_LETTER_BYTES_MAX); /* six characters each: the longest line */
-	spr_dead_letter_write(s.dl, SPREADER_REASON_NOT_JSON, NOTHING, NOTHING,
+	spr_dead_letter_write(s.dl, SPREADER_REASON_NOT_JSON, NULL, NOTHING, NOTHING,
 			      (spr_range){.at = bytes, .len = SPR_DEAD_LETTER_BYTES_MAX});
 	spr_dead_letter_flush(s.dl);
 	line = line_of(s.path, 0);
@@ -224,6 +245,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_peer_has_a_name),
 	    cmocka_unit_test(what_is_empty_is_left_out),
 	    cmocka_unit_test(id_with_a_lone_surrogate),
 	    cmocka_unit_test(text_comes_back),
