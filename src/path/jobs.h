@@ -11,7 +11,8 @@
  *     +------------- forget (ledger): receipted or failed -------------+
  *
  * The jobs of one notification are a chain, whose head its owner keeps: in the notification while it is in flight, in the answer
- * table (path/answers.h) while a nacked id is remembered, so that its next attempt opens only what has no receipt.
+ * table (path/answers.h) while a nacked id is remembered, so that its next attempt opens only what has no receipt. A job
+ * that is in another chain is no concern of an owner: its key is as good as absent to him, and the younger one gets the receipts.
  *
  * Writer      dispatchers open; any thread takes receipts and failures in; only the ledger forgets
  * Reader      as the writer
@@ -23,6 +24,14 @@
  * Limits      `capacity` jobs, by credits that are reserved before the first job of a fan-out is opened: so a fan-out that was let in
  *             never waits for another one. Fixed at start, memory touched only as it is first used
  * Teardown    after dispatchers, receipts and ledger have stopped
+ *
+ * Which calls may overlap (X: the caller excludes it; c: only on different chains):
+ *
+ *                          open    receipt    fail, owner    fail_chain, forget
+ *      open                  c        -            -                 c
+ *      receipt               -        -            -                 -
+ *      fail, owner           -        -            -                 c
+ *      fail_chain, forget    c        -            c                 X
  */
 #pragma once
 
@@ -30,7 +39,6 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "net/buf.h"
 
 typedef struct spr_jobs spr_jobs;
 
@@ -57,12 +65,13 @@ void spr_jobs_give_back(spr_jobs *jobs, uint32_t n);
 typedef enum spr_job_opened {
 	SPR_JOB_OPENED,    /* *job is open: it is to be pushed */
 	SPR_JOB_RECEIPTED, /* it has its receipt from an earlier attempt: nothing to do */
-	SPR_JOB_FOREIGN,   /* open for another owner, which only equal keys can bring about: push it under its own count */
+	SPR_JOB_TWICE,     /* open already in this chain: push it, and give its receipt count back at once */
 } spr_job_opened;
 
 /*
- * [dispatcher, holder of the chain] Opens a job for an owner (the number of its notification's record). A new one joins the chain:
- * *head changes and *n_chain grows; one that failed in an earlier attempt is in it already. The caller holds a credit.
+ * [dispatcher, holder of the chain] Opens a job for an owner (the number of its notification's record), the same one for all jobs of
+ * an attempt. A new job joins the chain: *head changes and *n_chain grows, and it uses one of the credits that the caller holds; one
+ * that failed in an earlier attempt is in the chain already and has its credit.
  */
 spr_job_opened spr_jobs_open(spr_jobs *jobs, spr_job_key key, uint32_t owner, uint32_t *head,
 			     uint32_t *n_chain, uint32_t *job);

@@ -37,7 +37,7 @@
 /* Entries are numbered from 1. */
 #define SPR_KEY_NONE UINT32_C(0)
 
-/* Half a cache line. Every store to one that may be walked upon is a release: "Memory orders" in key_table.c. */
+/* Half a cache line. What a walk reads is stored with release: "Memory orders" in key_table.c. */
 typedef struct spr_key_entry {
 	_Atomic uint64_t low;
 	_Atomic uint64_t high;
