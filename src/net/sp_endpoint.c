@@ -212,8 +212,10 @@ on_endpoint(void *arg)
 	int rv = nng_aio_result(self->aio);
 	nng_stream *stream;
 
-	if (rv == NNG_ECLOSED || rv == NNG_ECANCELED)
-		return;
+	/*
+	 * No result is taken for the end: a peer that hangs up and resets makes a dial end with NNG_ECLOSED, because that is
+	 * what nng makes of EPIPE. Behind stop nothing begins any more.
+	 */
 	if (self->is_pausing) {
 		next_stream(self);
 		return;
