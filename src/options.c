@@ -37,30 +37,15 @@ static const char *const actions[] = {
     [SPR_ACTION_RUN] = NULL,
 };
 
-/*
- * A cluster puts SPREADER_SERVICE_HOST, SPREADER_CONTROL_PORT_7713_TCP and the like into every
- * container when a service is called spreader or spreader-control; SPREADER_CONTROL_URL is
- * spreaderctl's.
- */
+/* SPREADER_CONTROL_URL is spreaderctl's, SPREADER_QUEUE_... the queue's. */
 static bool
 is_foreign(const char *variable)
 {
-	static const char *const exact[] = {"SPREADER_CONTROL_URL"};
-	static const char *const parts[] = {"_SERVICE_HOST=", "_SERVICE_PORT=", "_SERVICE_PORT_",
-					    "_PORT=", "_PORT_"};
-	size_t len = strcspn(variable, "=");
+	static const char ctl[] = "SPREADER_CONTROL_URL=", queue[] = "SPREADER_QUEUE_";
 
-	for (size_t i = 0; i < sizeof(exact) / sizeof(exact[0]); i++) {
-		if (strlen(exact[i]) == len && memcmp(exact[i], variable, len) == 0)
-			return (true);
-	}
-	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-		const char *at = strstr(variable, parts[i]);
-
-		if (at != NULL && at < variable + len)
-			return (true);
-	}
-	return (false);
+	return (strncmp(variable, ctl, sizeof(ctl) - 1) == 0 ||
+		strncmp(variable, queue, sizeof(queue) - 1) == 0 ||
+		spr_config_is_service_variable(variable));
 }
 
 static spr_config

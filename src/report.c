@@ -3,15 +3,12 @@
  */
 #include "report.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <cjson/cJSON.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -138,22 +135,6 @@ spr_report_health(void *arg, void *object)
 	add_listening(daemon, object);
 }
 
-static spr_err
-write_whole(int fd, const char *text, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, text, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return (SPR_E_IO);
-		text += n;
-		len -= (size_t)n;
-	}
-	return (SPR_OK);
-}
-
 static char *
 ready_text(const spr_daemon *daemon)
 {
@@ -172,25 +153,12 @@ spr_err
 spr_report_write_ready_file(spr_daemon *daemon, const char *path)
 {
 	char *text = ready_text(daemon);
-	char beside[4096];
 	spr_err rv = SPR_OK;
-	int fd = -1;
 
 	if (text == NULL)
 		return (SPR_E_NOMEM);
-	if (snprintf(beside, sizeof(beside), "%s.%d", path, (int)getpid()) >= (int)sizeof(beside)) {
-		rv = spr_fail(SPR_E_IO, "ready file %s: the path is too long", path);
-		goto out;
-	}
-	if ((fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)) < 0 ||
-	    write_whole(fd, text, strlen(text)) != SPR_OK || write_whole(fd, "\n", 1) != SPR_OK ||
-	    rename(beside, path) != 0) {
-		rv = spr_fail(SPR_E_IO, "ready file %s: %s", path, strerror(errno));
-		(void)unlink(beside);
-	}
-out:
-	if (fd >= 0)
-		close(fd);
+	if ((rv = spr_file_replace(path, text)) != SPR_OK)
+		spr_wrap("ready file");
 	cJSON_free(text);
 	return (rv);
 }

@@ -117,6 +117,11 @@ spr_err spr_config_read_arguments(spr_config *config, int argc, char **argv, int
 spr_err spr_config_read_environment(spr_config *config, char **envp);
 /* path is kept in config. */
 spr_err spr_config_read_file(spr_config *config, const char *path);
+/*
+ * Is it one of those, such as SPREADER_SERVICE_HOST or SPREADER_CONTROL_PORT_7713_TCP, that a cluster puts into every
+ * container when a service is called spreader or spreader-control?
+ */
+bool spr_config_is_service_variable(const char *variable);
 /* The file's content; config->path names it in messages. */
 spr_err spr_config_read_text(spr_config *config, const char *text, size_t len);
 /* Every row that is unset and has a default gets it. */

@@ -121,6 +121,22 @@ set_from_variable(spr_config *config, unsigned row, const char *value)
 	return (rv);
 }
 
+bool
+spr_config_is_service_variable(const char *variable)
+{
+	static const char *const parts[] = {"_SERVICE_HOST=", "_SERVICE_PORT=", "_SERVICE_PORT_",
+					    "_PORT=", "_PORT_"};
+	size_t len = strcspn(variable, "=");
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		const char *at = strstr(variable, parts[i]);
+
+		if (at != NULL && at < variable + len)
+			return (true);
+	}
+	return (false);
+}
+
 spr_err
 spr_config_read_environment(spr_config *config, char **envp)
 {

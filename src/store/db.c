@@ -12,7 +12,6 @@
 
 #include "base/counters.h"
 
-#define SCHEMA_VERSION  1
 #define BUSY_TIMEOUT_MS 5000  /* another program may look into the database, or back it up */
 #define CACHE_KIB       16384 /* a large import touches pages all over the tree */
 
@@ -88,30 +87,14 @@ set_modes(sqlite3 *db, bool is_memory)
 }
 
 static spr_err
-make_schema(sqlite3 *db)
+judge(sqlite3 *db, const spr_db_schema *schema, bool *is_new)
 {
-	static const char sql[] =
-	    "BEGIN IMMEDIATE;"
-	    "CREATE TABLE subscriptions (pattern TEXT NOT NULL, callback TEXT NOT NULL,"
-	    " expires INTEGER NOT NULL, PRIMARY KEY (pattern, callback)) WITHOUT ROWID;"
-	    "CREATE INDEX subscriptions_by_expires ON subscriptions (expires);"
-	    "PRAGMA user_version = 1;"
-	    "COMMIT;";
-
-	_Static_assert(SCHEMA_VERSION == 1, "the number is in the text too");
-	if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK) {
-		return (spr_db_fail(db, "create tables"));
-	}
-	return (SPR_OK);
-}
-
-static spr_err
-judge(sqlite3 *db, bool *is_new)
-{
-	char version[24], tables[24];
+	char version[24], tables[24], application[24];
 	spr_err rv = SPR_OK;
 
 	if ((rv = get_text(db, "PRAGMA user_version", version, sizeof(version))) != SPR_OK ||
+	    (rv = get_text(db, "PRAGMA application_id", application, sizeof(application))) !=
+		SPR_OK ||
 	    (rv = get_text(db, "SELECT count(*) FROM sqlite_schema", tables, sizeof(tables))) !=
 		SPR_OK) {
 		return (rv);
@@ -120,27 +103,29 @@ judge(sqlite3 *db, bool *is_new)
 	if (*is_new) {
 		return (SPR_OK);
 	}
-	if (strcmp(version, "0") == 0) {
+	if (strcmp(version, "0") == 0 ||
+	    strtol(application, NULL, 10) != schema->application_id) {
 		return (spr_fail(SPR_E_STORE, "it is a database of another program"));
 	}
-	if (strtol(version, NULL, 10) != SCHEMA_VERSION) {
+	if (strtol(version, NULL, 10) != schema->version) {
 		return (spr_fail(SPR_E_STORE,
 				 "its schema version is %s, this program knows %d; run the program "
 				 "that wrote it",
-				 version, SCHEMA_VERSION));
+				 version, schema->version));
 	}
 	return (SPR_OK);
 }
 
 spr_err
-spr_db_make_ready(sqlite3 *db, bool is_memory, bool must_exist, bool *is_new)
+spr_db_make_ready(sqlite3 *db, const spr_db_schema *schema, bool is_memory, bool must_exist,
+		  bool *is_new)
 {
 	spr_err rv = SPR_OK;
 
 	if (sqlite3_db_readonly(db, "main") == 1) {
 		return (spr_fail(SPR_E_STORE, "it is read-only"));
 	}
-	if ((rv = judge(db, is_new)) != SPR_OK) {
+	if ((rv = judge(db, schema, is_new)) != SPR_OK) {
 		return (rv);
 	}
 	if (*is_new && must_exist) {
@@ -149,5 +134,8 @@ spr_db_make_ready(sqlite3 *db, bool is_memory, bool must_exist, bool *is_new)
 	if ((rv = set_modes(db, is_memory)) != SPR_OK) {
 		return (rv);
 	}
-	return (*is_new ? make_schema(db) : SPR_OK);
+	if (*is_new && sqlite3_exec(db, schema->make, NULL, NULL, NULL) != SQLITE_OK) {
+		return (spr_db_fail(db, "create tables"));
+	}
+	return (SPR_OK);
 }

@@ -1,5 +1,5 @@
 /*
- * db - one SQLite connection, opened, judged and made ready. Inside store/ only.
+ * db - one SQLite connection, opened, judged and made ready: for those who hold SQL, which are store/ and the queue.
  *
  * Errors carry a trail that names the cause; what came from SQLite is counted (STORE_ERRORS).
  */
@@ -7,7 +7,16 @@
 
 #include <sqlite3.h>
 
+#include <stdbool.h>
+
 #include "base/error.h"
+
+/* What a database holds, and how to tell that it is this. */
+typedef struct spr_db_schema {
+	int application_id; /* PRAGMA application_id: which program's */
+	int version;        /* PRAGMA user_version; make sets both */
+	const char *make;   /* SQL that creates the tables, in a transaction of its own */
+} spr_db_schema;
 
 /* [the connection's user] SPR_E_STORE or SPR_E_NOMEM from the connection's last error. */
 spr_err spr_db_fail(sqlite3 *db, const char *what);
@@ -15,4 +24,5 @@ spr_err spr_db_fail(sqlite3 *db, const char *what);
 spr_err spr_db_open(sqlite3 **out, const char *path, int flags);
 /* [main] Refuses what is not ours without changing it; then WAL, synchronous=FULL, and the tables
  * if there are none. *is_new: there were none; with must_exist, that is SPR_E_NOT_FOUND. */
-spr_err spr_db_make_ready(sqlite3 *db, bool is_memory, bool must_exist, bool *is_new);
+spr_err spr_db_make_ready(sqlite3 *db, const spr_db_schema *schema, bool is_memory, bool must_exist,
+			  bool *is_new);

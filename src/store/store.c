@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,6 +25,17 @@
 #include "base/crash_point.h"
 #include "base/mem.h"
 #include "store/db.h"
+#include "store/lock.h"
+
+static const spr_db_schema schema = {
+    .version = 1,
+    .make = "BEGIN IMMEDIATE;"
+	    "CREATE TABLE subscriptions (pattern TEXT NOT NULL, callback TEXT NOT NULL,"
+	    " expires INTEGER NOT NULL, PRIMARY KEY (pattern, callback)) WITHOUT ROWID;"
+	    "CREATE INDEX subscriptions_by_expires ON subscriptions (expires);"
+	    "PRAGMA user_version = 1;"
+	    "COMMIT;",
+};
 
 /* X(NAME, connection, SQL) */
 /* clang-format off */
@@ -122,34 +132,6 @@ prepare_all(spr_store *store)
 }
 
 static spr_err
-take_lock(spr_store *store, const char *path)
-{
-	char lock[PATH_MAX + 8], pid[24] = "";
-
-	snprintf(lock, sizeof(lock), "%s.lock", path);
-	store->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-	if (store->lock_fd < 0) {
-		return (spr_fail(SPR_E_IO, "create %s: %s", lock, strerror(errno)));
-	}
-	if (flock(store->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-		if (errno != EWOULDBLOCK) {
-			return (spr_fail(SPR_E_IO, "lock %s: %s", lock, strerror(errno)));
-		}
-		(void)!read(store->lock_fd, pid, sizeof(pid) - 1);
-		pid[strcspn(pid, "\n")] = '\0';
-		return (spr_fail(SPR_E_LOCKED,
-				 "lock %s: another daemon (pid %s) has this store; stop it or give "
-				 "this one its own --store",
-				 lock, pid[0] != '\0' ? pid : "unknown"));
-	}
-	/* who has it, for the message above; the lock holds without */
-	if (ftruncate(store->lock_fd, 0) == 0) {
-		(void)dprintf(store->lock_fd, "%ld\n", (long)getpid());
-	}
-	return (SPR_OK);
-}
-
-static spr_err
 open_file(spr_store *store, const char *path, bool must_exist)
 {
 	char real[PATH_MAX];
@@ -163,7 +145,7 @@ open_file(spr_store *store, const char *path, bool must_exist)
 	if (realpath(path, real) == NULL) {
 		snprintf(real, sizeof(real), "%s", path);
 	}
-	if ((rv = take_lock(store, real)) != SPR_OK) {
+	if ((rv = spr_lock_take(&store->lock_fd, real, "daemon", "--store")) != SPR_OK) {
 		return (rv);
 	}
 	return (spr_db_open(&store->writer, real, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
@@ -178,7 +160,7 @@ open_all(spr_store *store, const char *path, bool must_exist, bool *is_new)
 		 ? spr_db_open(&store->writer, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
 		 : open_file(store, path, must_exist);
 	if (rv != SPR_OK ||
-	    (rv = spr_db_make_ready(store->writer, store->is_memory,
+	    (rv = spr_db_make_ready(store->writer, &schema, store->is_memory,
 				    must_exist && !store->is_memory, is_new)) != SPR_OK) {
 		return (rv);
 	}
@@ -227,10 +209,7 @@ spr_store_close(spr_store *store)
 	}
 	/* the last one to close moves the WAL into the database */
 	(void)sqlite3_close(store->writer);
-	if (store->lock_fd >= 0) {
-		(void)close(store->lock_fd); /* the file stays: deleting it would race with the next
-						to lock it */
-	}
+	spr_lock_drop(store->lock_fd);
 	(void)pthread_mutex_destroy(&store->memory_lock);
 	spr_mem_free(store);
 }

@@ -476,7 +476,7 @@ test_accepted(void **state)
 	    "SPREADER_SERVICE_PORT_CONTROL=7713 "
 	    "SPREADER_PORT=tcp://10.0.0.1:7713 SPREADER_PORT_7713_TCP_ADDR=10.0.0.1 "
 	    "SPREADER_CONTROL_PORT_7713_TCP=x "
-	    "SPREADER_CONTROL_URL=tcp://x:1",
+	    "SPREADER_CONTROL_URL=tcp://x:1 SPREADER_QUEUE_TO=tcp://x:2",
 	};
 	spr_options o;
 
