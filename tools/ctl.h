@@ -49,6 +49,8 @@ enum {
 };
 
 typedef struct ctl {
+	const char *peer;   /* who is asked: "spreaderd" */
+	const char *remedy; /* how to name its address */
 	ctl_options options;
 	const char *verb;           /* NULL until it is known */
 	char *words[CTL_WORDS_MAX]; /* the verb's arguments; NULL behind the last */
@@ -58,9 +60,9 @@ typedef struct ctl {
 	nng_msg *reply; /* the bytes of the last one */
 } ctl;
 
-/* --- spreaderctl.c -------------------------------------------------------------------------------- */
+/* --- the program's own file -------------------------------------------------------------------------------- */
 
-/* Prints "spreaderctl: <format>" to stderr as one safe line and returns code. */
+/* Prints "<program>: <format>" to stderr as one safe line and returns code. */
 int ctl_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* --- ctl_link.c ----------------------------------------------------------------------------------- */
@@ -74,8 +76,12 @@ void ctl_add_number(cJSON *object, const char *name, double number);
  * first use. *reply is set, and the caller's, when CTL_OK is returned, whatever "ok" says.
  */
 int ctl_exchange(ctl *c, cJSON *request, cJSON **reply);
+/* The same with a request that is text already. */
+int ctl_exchange_text(ctl *c, const void *text, size_t len, cJSON **reply);
 /* ctl_exchange(), and a reply that is not ok is printed as "<verb> <words>: <code>: <detail>": CTL_NO. */
 int ctl_ask(ctl *c, cJSON *request, cJSON **reply);
+/* Prints why the reply is not ok, deletes it, and returns CTL_NO. */
+int ctl_refused(const ctl *c, cJSON *reply);
 /* The last reply is not what the contract says. */
 int ctl_bad_reply(const ctl *c, const char *what);
 /* Prints the bytes of the last reply and a line's end. */

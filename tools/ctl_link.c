@@ -19,7 +19,6 @@
 #include "base/units.h"
 
 #define REPLY_MAX ((size_t)1 << 30) /* a lookup of a million callbacks */
-#define REMEDY    "or name its control address with --url or SPREADER_CONTROL_URL"
 
 /* --- requests ------------------------------------------------------------------------------------ */
 
@@ -27,8 +26,7 @@ static void *
 need(void *item)
 {
 	if (item == NULL) {
-		fputs("spreaderctl: out of memory\n", stderr);
-		exit(CTL_NO);
+		exit(ctl_fail(CTL_NO, "out of memory"));
 	}
 	return (item);
 }
@@ -103,15 +101,15 @@ no_answer(const ctl *c)
 
 	spr_units_format_duration(c->options.timeout_ns, timeout);
 	return (ctl_fail(CTL_UNREACHABLE,
-			 "no answer from spreaderd at %s within %s; raise --timeout, " REMEDY,
-			 c->options.url, timeout));
+			 "no answer from %s at %s within %s; raise --timeout, %s", c->peer,
+			 c->options.url, timeout, c->remedy));
 }
 
 static int
 unreachable(const ctl *c, const char *why)
 {
-	return (ctl_fail(CTL_UNREACHABLE, "cannot reach spreaderd at %s: %s; start it, " REMEDY,
-			 c->options.url, why));
+	return (ctl_fail(CTL_UNREACHABLE, "cannot reach %s at %s: %s; start it, %s", c->peer,
+			 c->options.url, why, c->remedy));
 }
 
 /* Dials, and waits for it at most the timeout. */
@@ -162,13 +160,18 @@ connect_once(ctl *c)
 	return (dial_in_time(c));
 }
 
-/* Sends what is in text, and receives into c->reply. */
+/* Sends the text, and receives into c->reply. */
 static int
-transfer(ctl *c, char *text)
+transfer(ctl *c, const void *text, size_t len)
 {
-	int rv = nng_send(c->socket, text, strlen(text), 0);
+	nng_msg *msg = NULL;
+	int rv = nng_msg_alloc(&msg, 0);
 
 	ctl_fini(c);
+	if (rv == 0 && (rv = nng_msg_append(msg, text, len)) == 0)
+		rv = nng_sendmsg(c->socket, msg, 0);
+	if (rv != 0 && msg != NULL)
+		nng_msg_free(msg);
 	if (rv == 0)
 		rv = nng_recvmsg(c->socket, &c->reply, 0);
 	if (rv == NNG_ETIMEDOUT)
@@ -179,24 +182,21 @@ transfer(ctl *c, char *text)
 int
 ctl_bad_reply(const ctl *c, const char *what)
 {
-	return (ctl_fail(CTL_UNREACHABLE, "%s: the answer is not spreaderd's: %s; check --url",
-			 c->options.url, what));
+	return (ctl_fail(CTL_UNREACHABLE, "%s: the answer is not %s's: %s; check --url",
+			 c->options.url, c->peer, what));
 }
 
 int
-ctl_exchange(ctl *c, cJSON *request, cJSON **reply)
+ctl_exchange_text(ctl *c, const void *text, size_t len, cJSON **reply)
 {
-	char *text = need(cJSON_PrintUnformatted(request));
 	cJSON *parsed = NULL;
 	int code = CTL_OK;
 	spr_err rv = SPR_OK;
 
-	cJSON_Delete(request);
 	if (!c->is_open)
 		code = connect_once(c);
 	if (code == CTL_OK)
-		code = transfer(c, text);
-	cJSON_free(text);
+		code = transfer(c, text, len);
 	if (code != CTL_OK)
 		return (code);
 	if ((rv = spr_json_parse(&parsed, nng_msg_body(c->reply), nng_msg_len(c->reply))) != SPR_OK)
@@ -207,6 +207,18 @@ ctl_exchange(ctl *c, cJSON *request, cJSON **reply)
 	}
 	*reply = parsed;
 	return (CTL_OK);
+}
+
+int
+ctl_exchange(ctl *c, cJSON *request, cJSON **reply)
+{
+	char *text = need(cJSON_PrintUnformatted(request));
+	int code = CTL_OK;
+
+	cJSON_Delete(request);
+	code = ctl_exchange_text(c, text, strlen(text), reply);
+	cJSON_free(text);
+	return (code);
 }
 
 /* "unsubscribe UN.A http://a": what was asked for. */
@@ -220,24 +232,29 @@ name_request(const ctl *c, char *out, size_t size)
 }
 
 int
+ctl_refused(const ctl *c, cJSON *reply)
+{
+	const cJSON *error = cJSON_GetObjectItemCaseSensitive(reply, "error");
+	const char *code = spr_json_text(error, "code"), *detail = spr_json_text(error, "detail");
+	char name[512];
+
+	if (c->options.json)
+		ctl_print_reply(c);
+	name_request(c, name, sizeof(name));
+	(void)ctl_fail(CTL_NO, "%s: %s: %s", name, code != NULL ? code : "refused",
+		       detail != NULL ? detail : "no reason given");
+	cJSON_Delete(reply);
+	return (CTL_NO);
+}
+
+int
 ctl_ask(ctl *c, cJSON *request, cJSON **reply)
 {
-	const cJSON *error = NULL;
-	const char *code = NULL, *detail = NULL;
-	char name[512];
 	int rv = ctl_exchange(c, request, reply);
 
 	if (rv != CTL_OK || cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(*reply, "ok")))
 		return (rv);
-	if (c->options.json)
-		ctl_print_reply(c);
-	error = cJSON_GetObjectItemCaseSensitive(*reply, "error");
-	code = spr_json_text(error, "code");
-	detail = spr_json_text(error, "detail");
-	name_request(c, name, sizeof(name));
-	rv = ctl_fail(CTL_NO, "%s: %s: %s", name, code != NULL ? code : "refused",
-		      detail != NULL ? detail : "no reason given");
-	cJSON_Delete(*reply);
+	rv = ctl_refused(c, *reply);
 	*reply = NULL;
 	return (rv);
 }

@@ -171,7 +171,8 @@ run(ctl *c, spr_config *config, int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-	ctl c = {.is_open = false};
+	ctl c = {.peer = "spreaderd",
+		 .remedy = "or name its control address with --url or SPREADER_CONTROL_URL"};
 	spr_config_origin origins[CTL_N_OPTIONS] = {SPR_CONFIG_UNSET};
 	char *words[CTL_WORDS_MAX + 1] = {NULL};
 	spr_config config = {.rows = rows,

@@ -1,0 +1,9 @@
+/*
+ * queue_verbs - spreader-queue as a command: one verb a call, asked of a running queue.
+ *
+ * Threads     main alone
+ */
+#pragma once
+
+/* argv[1] is the verb. Returns the exit code; the process must end with _exit(). */
+int queue_verb(int argc, char **argv);
