@@ -107,7 +107,8 @@ start_subscriptions(spr_daemon *daemon)
 	env->store = daemon->store;
 	env->allow_catch_all = options->allow_catch_all;
 	env->instance = daemon->instance;
-	env->add_stats = spr_report_stats;
+	env->read_gauges = spr_report_gauges;
+	env->read_checks = spr_report_checks;
 	env->add_health = spr_report_health;
 	env->arg = daemon;
 	spr_report_set_leases(daemon);
@@ -403,6 +404,33 @@ stop_bind_control(spr_daemon *daemon)
 }
 
 static spr_err
+bind_http(spr_daemon *daemon)
+{
+	const spr_options *options = daemon->options;
+	char bound[SPR_HTTP_ADDRESS_MAX];
+	spr_err rv;
+
+	if (options->http_listen.n == 0)
+		return (SPR_OK);
+	rv = spr_http_adapter_open(&daemon->http, daemon->control, &daemon->control_env);
+	for (unsigned i = 0; rv == SPR_OK && i < options->http_listen.n; i++) {
+		if ((rv = spr_http_adapter_listen(daemon->http, options->http_listen.item[i],
+						  bound)) == SPR_OK)
+			rv = remember(daemon, SPR_SOCKET_HTTP, bound);
+	}
+	if (rv != SPR_OK)
+		spr_wrap("http");
+	return (rv);
+}
+
+static void
+stop_bind_http(spr_daemon *daemon)
+{
+	spr_http_adapter_stop(daemon->http);
+	spr_http_adapter_close(daemon->http);
+}
+
+static spr_err
 bind_intake(spr_daemon *daemon)
 {
 	const spr_options *options = daemon->options;
@@ -463,6 +491,8 @@ static const step steps[] = {
     {"bind ack", bind_ack, NULL},
     {"start dispatchers", start_threads, stop_threads},
     {"bind control", bind_control, stop_bind_control},
+    {"bind http", bind_http,
+     stop_bind_http}, /* stops before control, which answers what it asked */
     /* last: nothing is received before all else is there, nor while the rest stops */
     {"bind intake", bind_intake, stop_bind_intake},
     {"ready", say_ready, unsay_ready},

@@ -32,7 +32,8 @@
 	X(LIST,     receipts_listen,    "receipts-listen",    "none", "URL", LATER, "Take receipts on this PULL address; repeatable") \
 	X(LIST,     receipts_dial,      "receipts-dial",      "none", "URL", LATER, "Take receipts from the delivery worker at this address; repeatable") \
 	X(LIST,     control_listen,     "control-listen",     SPREADER_CONTROL_URL, "URL", PLAIN, "Answer control requests on this REP address; repeatable; none: no control") \
-	X(LIST,     http_listen,        "http-listen",        "none", "HOST:PORT", LATER, "Serve metrics, probes and the subscription API over HTTP") \
+	X(LIST,     http_listen,        "http-listen",        SPREADER_HTTP_ADDRESS, "HOST:PORT", PLAIN, "Serve metrics, probes, the subscription API and a page over HTTP; repeatable; none: no HTTP") \
+	X(BOOL,     ready_needs_outbox, "ready-needs-outbox", "false", "", PLAIN, "Not ready, for /readyz, without a delivery worker") \
 	X(COUNT,    receivers,          "receivers",          "2", "1..64", PLAIN, "Receives in flight on the intake") \
 	X(COUNT,    dispatchers,        "dispatchers",        NULL, "1..256", PLAIN, "Dispatcher threads; by default the CPUs that the process may use, by affinity and by its control group's quota") \
 	X(POWER,    ring_slots,         "ring-slots",         "1024", "4..16777216", PLAIN, "Slots of each ring between a receiver and a dispatcher; a power of two") \
@@ -72,7 +73,7 @@
 	X(TEXT,     tls_cert,           "tls-cert",           "none", "FILE", LATER, "Certificate of this daemon, PEM") \
 	X(TEXT,     tls_key,            "tls-key",            "none", "FILE", LATER, "Key of the certificate, PEM") \
 	X(TEXT,     tls_ca,             "tls-ca",             "none", "FILE", LATER, "Peers must show a certificate of this authority, PEM") \
-	X(TEXT,     admin_token_file,   "admin-token-file",   "none", "FILE", LATER, "Token that HTTP requests about subscriptions must carry")
+	X(TEXT,     admin_token_file,   "admin-token-file",   "none", "FILE", PLAIN, "Bearer token that HTTP requests about subscriptions must carry; the file is read again on HUP")
 /* clang-format on */
 
 typedef enum spr_option {

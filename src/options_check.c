@@ -168,6 +168,24 @@ check_url(const spr_options *options, spr_option row, const char *url, bool list
 	}
 }
 
+/* HOST:PORT, no URL. What is bound beyond this machine must not let everybody list and change subscriptions. */
+static spr_err
+check_http(const spr_options *options, const char *text)
+{
+	char url[SPR_URL_MAX];
+	address a;
+
+	if (strlen(text) > 100)
+		return (refuse(options, SPR_OPTION_http_listen, "%.64s... is too long", text));
+	snprintf(url, sizeof(url), "http://%s", text);
+	if (strchr(text, '/') != NULL || !split_address(url, &a) || a.port < 0)
+		return (refuse(options, SPR_OPTION_http_listen, "%s is no HOST:PORT", text));
+	if (!is_loopback(a.host) && options->admin_token_file == NULL)
+		return (refuse(options, SPR_OPTION_http_listen,
+			       "%s is not loopback, which needs --admin-token-file", text));
+	return (SPR_OK);
+}
+
 static spr_err
 check_list(const spr_options *options, spr_option row, const spr_config_list *list, bool listen)
 {
@@ -189,6 +207,8 @@ check_urls(const spr_options *o)
 	    (rv = check_list(o, SPR_OPTION_outbox_dial, &o->outbox_dial, false)) != SPR_OK ||
 	    (rv = check_list(o, SPR_OPTION_control_listen, &o->control_listen, true)) != SPR_OK)
 		return (rv);
+	for (unsigned i = 0; i < o->http_listen.n && rv == SPR_OK; i++)
+		rv = check_http(o, o->http_listen.item[i]);
 	for (unsigned i = 0; i < o->n_ack_peers && rv == SPR_OK; i++) {
 		const spr_ack_peer *peer = &o->ack_peers[i];
 

@@ -1,5 +1,5 @@
 /*
- * report - health, gauges, ready file and state dump, from one table of gauges.
+ * report - health, gauges, ready file and state dump: one function reads each from the parts.
  */
 #include "report.h"
 
@@ -11,95 +11,80 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/process.h"
 
-static const char *const socket_names[SPR_N_SOCKETS] = {"intake", "outbox", "ack", "control"};
+static const char *const socket_names[SPR_N_SOCKETS] = {"intake", "outbox", "ack", "control",
+							"http"};
 
-typedef struct gauge {
-	const char *name;
-	double (*read)(const spr_daemon *daemon);
-} gauge;
+#define DEAD_AFTER_NS (10 * SPR_NS_PER_S)
 
-static double
-read_in_flight(const spr_daemon *daemon)
+static bool
+is_ready(const spr_daemon *daemon)
 {
-	return (spr_notifications_in_flight(&daemon->notifications));
+	return (atomic_load_explicit(&daemon->is_ready, memory_order_relaxed /* a snapshot */));
 }
 
+/* A moment of the monotonic clock on the wall, in seconds; 0: never. */
 static double
-read_in_flight_limit(const spr_daemon *daemon)
+on_the_wall(uint64_t at_ns)
 {
-	return (daemon->options->max_inflight);
-}
+	double age_s = (double)(spr_clock_now_ns() - at_ns) / (double)SPR_NS_PER_S;
 
-static double
-read_intake_waiting(const spr_daemon *daemon)
-{
-	return (spr_intake_waiting(daemon->intake));
+	return (at_ns == 0 ? 0 : (double)spr_clock_wall_s() - age_s);
 }
-
-static double
-read_intake_bytes(const spr_daemon *daemon)
-{
-	return ((double)spr_intake_bytes(daemon->intake));
-}
-
-static double
-read_receivers_parked(const spr_daemon *daemon)
-{
-	return (spr_intake_parked(daemon->intake));
-}
-
-static double
-read_outbox_bytes(const spr_daemon *daemon)
-{
-	return ((double)spr_outbox_bytes(daemon->outbox));
-}
-
-static double
-read_outbox_peers(const spr_daemon *daemon)
-{
-	return (spr_outbox_peers(daemon->outbox));
-}
-
-static double
-read_ack_peers(const spr_daemon *daemon)
-{
-	return (spr_ledger_peers(daemon->ledger));
-}
-
-static double
-read_answers_remembered(const spr_daemon *daemon)
-{
-	return (daemon->answers != NULL ? spr_answers_remembered(daemon->answers) : 0);
-}
-
-static double
-read_uptime(const spr_daemon *daemon)
-{
-	return ((double)(spr_clock_now_ns() - daemon->started_ns) / (double)SPR_NS_PER_S);
-}
-
-static const gauge gauges[] = {
-    {"spreader_in_flight", read_in_flight},
-    {"spreader_in_flight_limit", read_in_flight_limit},
-    {"spreader_intake_waiting", read_intake_waiting},
-    {"spreader_intake_bytes", read_intake_bytes},
-    {"spreader_receivers_parked", read_receivers_parked},
-    {"spreader_outbox_bytes", read_outbox_bytes},
-    {"spreader_peers{socket=\"outbox\"}", read_outbox_peers},
-    {"spreader_peers{socket=\"ack\"}", read_ack_peers},
-    {"spreader_answers_remembered", read_answers_remembered},
-    {"spreader_uptime_seconds", read_uptime},
-};
-#define N_GAUGES (sizeof(gauges) / sizeof(gauges[0]))
 
 void
-spr_report_stats(void *arg, void *object)
+spr_report_gauges(void *arg, double *gauges)
 {
 	const spr_daemon *daemon = arg;
+	const spr_options *options = daemon->options;
 
-	for (size_t i = 0; i < N_GAUGES; i++)
-		cJSON_AddNumberToObject(object, gauges[i].name, gauges[i].read(daemon));
+	gauges[SPR_G_UPTIME] =
+	    (double)(spr_clock_now_ns() - daemon->started_ns) / (double)SPR_NS_PER_S;
+	gauges[SPR_G_READY] = is_ready(daemon);
+	gauges[SPR_G_IN_FLIGHT] = spr_notifications_in_flight(&daemon->notifications);
+	gauges[SPR_G_IN_FLIGHT_LIMIT] = options->max_inflight;
+	gauges[SPR_G_OLDEST] = on_the_wall(spr_notifications_oldest_ns(&daemon->notifications));
+	gauges[SPR_G_INTAKE_WAITING] = spr_intake_waiting(daemon->intake);
+	gauges[SPR_G_INTAKE_WAITING_LIMIT] =
+	    (double)options->receivers * options->dispatchers * (options->ring_slots - 1);
+	gauges[SPR_G_INTAKE_BYTES] = (double)spr_intake_bytes(daemon->intake);
+	gauges[SPR_G_INTAKE_BYTES_LIMIT] = (double)(options->max_inflight_bytes / 4 * 3);
+	gauges[SPR_G_PARKED_RECEIVERS] = spr_intake_parked(daemon->intake);
+	gauges[SPR_G_OUTBOX_BYTES] = (double)spr_outbox_bytes(daemon->outbox);
+	gauges[SPR_G_OUTBOX_BYTES_LIMIT] = (double)(options->max_inflight_bytes / 4);
+	gauges[SPR_G_PEERS_OUTBOX] = spr_outbox_peers(daemon->outbox);
+	gauges[SPR_G_PEERS_ACK] = spr_ledger_peers(daemon->ledger);
+	gauges[SPR_G_ANSWERS_REMEMBERED] =
+	    daemon->answers != NULL ? spr_answers_remembered(daemon->answers) : 0;
+	spr_process_read(gauges);
+}
+
+unsigned
+spr_report_checks(void *arg, spr_probe probe, spr_check *checks)
+{
+	const spr_daemon *daemon = arg;
+	uint64_t now_ns = spr_clock_now_ns();
+	unsigned n = 0;
+
+	if (probe == SPR_PROBE_LIVE) {
+		checks[n++] = (spr_check){
+		    "dispatchers",
+		    spr_dispatchers_are_alive(daemon->dispatchers, now_ns, DEAD_AFTER_NS), true};
+		checks[n++] = (spr_check){
+		    "ledger", spr_ledger_is_alive(daemon->ledger, now_ns, DEAD_AFTER_NS), true};
+		return (n);
+	}
+	/* asked only once they are */
+	checks[n++] = (spr_check){"subscriptions_loaded", true, true};
+	checks[n++] = (spr_check){"receiving", is_ready(daemon), true};
+	checks[n++] = (spr_check){"outbox_connected", spr_outbox_peers(daemon->outbox) > 0,
+				  daemon->options->ready_needs_outbox};
+	checks[n++] = (spr_check){"ack_connected",
+				  !spr_ledger_has_upstreams(daemon->ledger) ||
+				      spr_ledger_peers(daemon->ledger) > 0,
+				  false};
+	return (n);
 }
 
 static void
@@ -119,19 +104,17 @@ void
 spr_report_health(void *arg, void *object)
 {
 	const spr_daemon *daemon = arg;
+	spr_check found[SPR_CHECKS_MAX];
+	unsigned n = spr_report_checks(arg, SPR_PROBE_READY, found);
+	bool is_all_ready = true;
 	cJSON *checks;
-	/* relaxed: a snapshot */
-	bool is_ready = atomic_load_explicit(&daemon->is_ready, memory_order_relaxed);
 
-	cJSON_AddBoolToObject(object, "ready", is_ready);
+	for (unsigned i = 0; i < n; i++)
+		is_all_ready = is_all_ready && (found[i].is_ok || !found[i].is_needed);
+	cJSON_AddBoolToObject(object, "ready", is_all_ready);
 	checks = cJSON_AddObjectToObject(object, "checks");
-	cJSON_AddBoolToObject(checks, "subscriptions_loaded",
-			      true); /* control answers only once they are */
-	cJSON_AddBoolToObject(checks, "receiving", is_ready);
-	cJSON_AddBoolToObject(checks, "outbox_connected", spr_outbox_peers(daemon->outbox) > 0);
-	cJSON_AddBoolToObject(checks, "ack_connected",
-			      !spr_ledger_has_upstreams(daemon->ledger) ||
-				  spr_ledger_peers(daemon->ledger) > 0);
+	for (unsigned i = 0; i < n; i++)
+		cJSON_AddBoolToObject(checks, found[i].name, found[i].is_ok);
 	add_listening(daemon, object);
 }
 

@@ -2,11 +2,13 @@
  * report - what the daemon says about itself: health, stats gauges, the ready file, the state dump. Part of the
  * composition root: it reads every part and changes none.
  *
- * Threads     main and control; everything read is constant after start, or a snapshot that its module allows to any
+ * Threads     main, control and http; everything read is constant after start, or a snapshot that its module allows to
+ *             any
  */
 #pragma once
 
 #include "base/notify.h"
+#include "control/http_adapter.h"
 #include "control/rep_adapter.h"
 #include "options.h"
 #include "path/dispatch.h"
@@ -17,6 +19,7 @@ typedef enum spr_socket_kind {
 	SPR_SOCKET_OUTBOX,
 	SPR_SOCKET_ACK,
 	SPR_SOCKET_CONTROL,
+	SPR_SOCKET_HTTP,
 	SPR_N_SOCKETS
 } spr_socket_kind;
 
@@ -47,11 +50,12 @@ typedef struct spr_daemon {
 	spr_intake *intake;
 	spr_control *control;
 	spr_rep_adapter *control_rep;
+	spr_http_adapter *http;
 	spr_listening listening[SPR_N_SOCKETS];
 	spr_notifications notifications;
 	spr_control_env control_env;
 
-	/* written by main, read by control */
+	/* written by main, read by control and http */
 	atomic_bool is_ready;
 
 	/* main's alone */
@@ -59,8 +63,10 @@ typedef struct spr_daemon {
 	uint64_t told_ns; /* when the service manager last heard how it goes */
 } spr_daemon;
 
-/* [control] Gauges, into a cJSON object. arg is the daemon. */
-void spr_report_stats(void *arg, void *object);
+/* [any] Gauges, by spr_gauge. arg is the daemon. */
+void spr_report_gauges(void *arg, double *gauges);
+/* [any] What a probe looks at. arg is the daemon. */
+unsigned spr_report_checks(void *arg, spr_probe probe, spr_check *checks);
 /* [control] "ready", "checks", "listening", into a cJSON object. arg is the daemon. */
 void spr_report_health(void *arg, void *object);
 /* [main] Atomically: written beside it and renamed. SPR_E_IO with a trail. */

@@ -221,3 +221,13 @@ spr_agent_is_stopping(const spr_agent *agent)
 	/* acquire: pairs with the release in spr_agent_stop */
 	return (atomic_load_explicit(&agent->stopping, memory_order_acquire));
 }
+
+bool
+spr_agent_is_alive(const spr_agent *agent, uint64_t now_ns, uint64_t limit_ns)
+{
+	/* relaxed: the watchdog's view */
+	uint64_t last_ns = atomic_load_explicit(&agent->last_turn_ns, memory_order_relaxed);
+
+	return (last_ns == 0 || now_ns < last_ns + limit_ns ||
+		atomic_load_explicit(&agent->is_parked, memory_order_relaxed /* as above */));
+}

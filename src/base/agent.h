@@ -68,5 +68,7 @@ void spr_agent_wake(spr_agent *agent);
 void spr_agent_offer(spr_agent *agent);
 /* [main] Asks, wakes, joins. Fine on one that never started. */
 void spr_agent_stop(spr_agent *agent);
+/* [any] False: the thread is neither parked nor did it come round within limit_ns. Fine on one that never started. */
+bool spr_agent_is_alive(const spr_agent *agent, uint64_t now_ns, uint64_t limit_ns);
 /* [any] True once a stop was asked for. */
 bool spr_agent_is_stopping(const spr_agent *agent);

@@ -1,8 +1,13 @@
 /*
- * counters - the one table of counters; names, help, stats and metrics are derived from it.
+ * counters - the one table of counters, gauges and histograms; names, help, stats and metrics are derived from it.
  *
  * Each thread counts in its own padded block (made on its first count), so counting is a plain add on a private line;
- * a sum reads all blocks. Blocks of ended threads are kept: a total never goes back.
+ * a sum reads all blocks. Blocks of ended threads are kept: a total never goes back. Histograms live in the same blocks.
+ * Gauges have no memory: they are read where they are known, when somebody asks.
+ *
+ * A histogram is log-linear: four buckets to each power of two, so a value is known to a quarter of itself. What is
+ * shown outside are sums up to powers of two, which are exact: a bucket holds the values above its lower bound, up to
+ * and with its upper one.
  *
  * Writer      any thread, its own block
  * Reader      any thread, sums
@@ -67,6 +72,12 @@
 	X(PEERS_CUT_MALFORMED, "spreader_peers_cut_total", "why=\"malformed\"", "Connections cut by us, by cause") \
 	X(PEERS_CUT_LIMIT,    "spreader_peers_cut_total", "why=\"max_peers\"", "Connections cut by us, by cause") \
 	X(LISTENER_REVIVALS,  "spreader_listener_revivals_total", "", "Listeners closed and opened anew, or bound again, because they took no connections") \
+	X(HTTP_CONNECTIONS_ADDED, "spreader_http_connections_opened_total", "", "HTTP connections taken") \
+	X(HTTP_CONNECTIONS_REMOVED, "spreader_http_connections_closed_total", "", "HTTP connections ended, by either side") \
+	X(HTTP_CUT,           "spreader_http_connections_cut_total", "", "HTTP connections ended because a request took too long") \
+	X(HTTP_OK,            "spreader_http_requests_total", "result=\"ok\"", "HTTP requests answered, by result") \
+	X(HTTP_REFUSED,       "spreader_http_requests_total", "result=\"refused\"", "HTTP requests answered, by result") \
+	X(HTTP_FAILED,        "spreader_http_requests_total", "result=\"failed\"", "HTTP requests answered, by result") \
 	X(CONTROL_REQUESTS,   "spreader_control_requests_total", "", "Control requests") \
 	X(CONTROL_ERRORS,     "spreader_control_errors_total", "", "Control requests answered with an error") \
 	X(CHANGES_SUBSCRIBE,  "spreader_subscription_changes_total", "op=\"subscribe\"", "Subscription changes, by operation") \
@@ -77,6 +88,53 @@
 	X(STORE_COMMITS,      "spreader_store_commits_total", "", "Committed store transactions") \
 	X(STORE_BROKEN_RECORDS, "spreader_store_broken_records_total", "", "Stored subscriptions that could not be used") \
 	X(LOG_SUPPRESSED,     "spreader_log_suppressed_total", "", "Log events held back by the rate limit")
+
+/* X(NAME, TYPE, metric, labels, help); a COUNTER here is one that somebody else counts */
+#define SPR_GAUGES(X) \
+	X(BUILD_INFO,         GAUGE, "spreader_build_info", "version=\"" SPR_VERSION "\"", "Always 1; its label says what runs") \
+	X(UPTIME,             GAUGE, "spreader_uptime_seconds", "", "Time since the start") \
+	X(READY,              GAUGE, "spreader_ready", "", "1 while /readyz says so") \
+	X(IN_FLIGHT,          GAUGE, "spreader_in_flight", "", "Notifications in flight") \
+	X(IN_FLIGHT_LIMIT,    GAUGE, "spreader_in_flight_limit", "", "Most notifications that can be in flight") \
+	X(OLDEST,             GAUGE, "spreader_oldest_in_flight_timestamp_seconds", "", "When the oldest notification in flight was received; 0: there is none") \
+	X(INTAKE_WAITING,     GAUGE, "spreader_intake_waiting", "", "Messages waiting for a dispatcher") \
+	X(INTAKE_WAITING_LIMIT, GAUGE, "spreader_intake_waiting_limit", "", "Most messages that can wait for a dispatcher") \
+	X(INTAKE_BYTES,       GAUGE, "spreader_intake_bytes", "", "Bytes of received messages that are not finished") \
+	X(INTAKE_BYTES_LIMIT, GAUGE, "spreader_intake_bytes_limit", "", "Most bytes of received messages that are not finished") \
+	X(PARKED_RECEIVERS,   GAUGE, "spreader_parked_receivers", "", "Receivers stopped for back-pressure now") \
+	X(OUTBOX_BYTES,       GAUGE, "spreader_outbox_bytes", "", "Bytes of jobs that are not written") \
+	X(OUTBOX_BYTES_LIMIT, GAUGE, "spreader_outbox_bytes_limit", "", "Most bytes of jobs that are not written") \
+	X(PEERS_INTAKE,       GAUGE, "spreader_peers", "socket=\"intake\"", "Peers connected now, by socket") \
+	X(PEERS_OUTBOX,       GAUGE, "spreader_peers", "socket=\"outbox\"", "Peers connected now, by socket") \
+	X(PEERS_ACK,          GAUGE, "spreader_peers", "socket=\"ack\"", "Peers connected now, by socket") \
+	X(PEERS_CONTROL,      GAUGE, "spreader_peers", "socket=\"control\"", "Peers connected now, by socket") \
+	X(ANSWERS_REMEMBERED, GAUGE, "spreader_answers_remembered", "", "Acked ids remembered") \
+	X(SUBSCRIPTIONS,      GAUGE, "spreader_subscriptions", "", "Subscriptions, expired ones too") \
+	X(CALLBACKS,          GAUGE, "spreader_callbacks", "", "Distinct callbacks") \
+	X(TRIE_NODES,         GAUGE, "spreader_trie_nodes", "", "Nodes of the trie of patterns") \
+	X(SUBSCRIPTION_BYTES, GAUGE, "spreader_subscription_bytes", "", "Memory of trie and callbacks") \
+	X(RETIRED_BYTES,      GAUGE, "spreader_retired_bytes", "", "Memory taken out of the trie that waits for readers to leave") \
+	X(HTTP_CONNECTIONS,   GAUGE, "spreader_http_connections", "", "HTTP connections open now") \
+	X(PROCESS_CPU,        COUNTER, "process_cpu_seconds_total", "", "Processor time of user and system") \
+	X(PROCESS_START,      GAUGE, "process_start_time_seconds", "", "When the process started, in seconds since 1970") \
+	X(PROCESS_VIRTUAL,    GAUGE, "process_virtual_memory_bytes", "", "Virtual memory") \
+	X(PROCESS_RESIDENT,   GAUGE, "process_resident_memory_bytes", "", "Resident memory") \
+	X(PROCESS_FDS,        GAUGE, "process_open_fds", "", "Open file descriptors") \
+	X(PROCESS_FDS_LIMIT,  GAUGE, "process_max_fds", "", "Most file descriptors that can be open") \
+	X(PROCESS_THREADS,    GAUGE, "process_threads", "", "Threads")
+
+/*
+ * X(NAME, metric, labels, UNIT, first, step, n, help); a UNIT of NS is recorded in nanoseconds and shown in seconds.
+ * Shown are the counts up to 2^first, 2^(first + step), ... n of them.
+ */
+#define SPR_HISTOGRAMS(X) \
+	X(STAGE_QUEUE,   "spreader_stage_seconds", "stage=\"queue\"", NS, 10, 2, 13, "Time of each stage: queue, of a message until its dispatcher; resolve, of a document, measured once a turn; push, until the last job was written; ack, until upstream accepted the answer") \
+	X(STAGE_RESOLVE, "spreader_stage_seconds", "stage=\"resolve\"", NS, 10, 2, 13, "Time of each stage: queue, of a message until its dispatcher; resolve, of a document, measured once a turn; push, until the last job was written; ack, until upstream accepted the answer") \
+	X(STAGE_PUSH,    "spreader_stage_seconds", "stage=\"push\"", NS, 10, 2, 13, "Time of each stage: queue, of a message until its dispatcher; resolve, of a document, measured once a turn; push, until the last job was written; ack, until upstream accepted the answer") \
+	X(STAGE_ACK,     "spreader_stage_seconds", "stage=\"ack\"", NS, 10, 2, 13, "Time of each stage: queue, of a message until its dispatcher; resolve, of a document, measured once a turn; push, until the last job was written; ack, until upstream accepted the answer") \
+	X(NOTIFICATION,  "spreader_notification_seconds", "", NS, 10, 2, 13, "Time of a whole notification, from its receipt to the accepted answer, or to its last job when nobody is answered") \
+	X(MATCHED,       "spreader_matched_subscribers", "", ONE, 0, 2, 11, "Callbacks of a notification") \
+	X(PAYLOAD,       "spreader_payload_bytes", "", ONE, 6, 2, 8, "Size of the payload of a notification with subscribers")
 /* clang-format on */
 
 typedef enum spr_counter {
@@ -86,6 +144,23 @@ typedef enum spr_counter {
 	    SPR_N_COUNTERS
 } spr_counter;
 
+typedef enum spr_gauge {
+#define X(name, type, metric, labels, help) SPR_G_##name,
+	SPR_GAUGES(X)
+#undef X
+	    SPR_N_GAUGES
+} spr_gauge;
+
+typedef enum spr_histogram {
+#define X(name, metric, labels, unit, first, step, n, help) SPR_H_##name,
+	SPR_HISTOGRAMS(X)
+#undef X
+	    SPR_N_HISTOGRAMS
+} spr_histogram;
+
+typedef enum spr_gauge_type { SPR_GAUGE_GAUGE, SPR_GAUGE_COUNTER } spr_gauge_type;
+typedef enum spr_unit { SPR_UNIT_ONE, SPR_UNIT_NS } spr_unit;
+
 typedef struct spr_counter_info {
 	const char *metric; /* without labels */
 	const char *labels; /* "" or key="value" */
@@ -93,7 +168,27 @@ typedef struct spr_counter_info {
 	const char *help;
 } spr_counter_info;
 
+typedef struct spr_gauge_info {
+	const char *metric;
+	const char *labels;
+	const char *name;
+	const char *help;
+	spr_gauge_type type;
+} spr_gauge_info;
+
+typedef struct spr_histogram_info {
+	const char *metric;
+	const char *labels;
+	const char *help;
+	spr_unit unit;
+	unsigned first; /* powers of two */
+	unsigned step;
+	unsigned n;
+} spr_histogram_info;
+
 extern const spr_counter_info spr_counter_table[SPR_N_COUNTERS];
+extern const spr_gauge_info spr_gauge_table[SPR_N_GAUGES];
+extern const spr_histogram_info spr_histogram_table[SPR_N_HISTOGRAMS];
 
 /* [any] */
 void spr_count_add(spr_counter counter, uint64_t n);
@@ -104,3 +199,20 @@ spr_count(spr_counter counter)
 }
 /* [any] The sum over all threads, now. */
 uint64_t spr_counter_sum(spr_counter counter);
+
+#define SPR_HISTOGRAM_BUCKETS 168 /* values up to 2^43; larger ones are in the last */
+
+typedef struct spr_histogram_sum {
+	uint64_t bucket[SPR_HISTOGRAM_BUCKETS];
+	uint64_t sum; /* of the values */
+	uint64_t n;   /* of values: all buckets together */
+} spr_histogram_sum;
+
+/* [any] */
+void spr_histogram_add(spr_histogram histogram, uint64_t value);
+/* [any] All threads together, now. */
+void spr_histogram_read(spr_histogram histogram, spr_histogram_sum *out);
+/* [any] The largest value of a bucket. */
+uint64_t spr_histogram_bound(unsigned bucket);
+/* [any] Values of at most 2^power. */
+uint64_t spr_histogram_up_to(const spr_histogram_sum *sum, unsigned power);

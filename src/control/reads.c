@@ -259,28 +259,57 @@ spr_verb_lookup(spr_request *request, const spr_control_env *env)
 /* ----------------------------------------------------------------------------- stats, health,
  * version */
 
+static double
+difference(spr_counter more, spr_counter less)
+{
+	/* in this order: a peer that comes and goes between the two sums must not give -1 */
+	uint64_t gone = spr_counter_sum(less);
+	uint64_t come = spr_counter_sum(more);
+
+	return (come > gone ? (double)(come - gone) : 0);
+}
+
+void
+spr_control_read_gauges(const spr_control_env *env, double *gauges)
+{
+	spr_subscriptions_stats stats;
+
+	memset(gauges, 0, SPR_N_GAUGES * sizeof(*gauges));
+	spr_subscriptions_get_stats(env->subscriptions, &stats);
+	gauges[SPR_G_BUILD_INFO] = 1;
+	gauges[SPR_G_SUBSCRIPTIONS] = (double)stats.subscriptions;
+	gauges[SPR_G_CALLBACKS] = (double)stats.callbacks;
+	gauges[SPR_G_TRIE_NODES] = (double)stats.nodes;
+	gauges[SPR_G_SUBSCRIPTION_BYTES] = (double)stats.bytes;
+	gauges[SPR_G_RETIRED_BYTES] = (double)stats.retired_bytes;
+	gauges[SPR_G_PEERS_INTAKE] =
+	    difference(SPR_C_PIPES_ADDED_INTAKE, SPR_C_PIPES_REMOVED_INTAKE);
+	gauges[SPR_G_PEERS_CONTROL] =
+	    difference(SPR_C_PIPES_ADDED_CONTROL, SPR_C_PIPES_REMOVED_CONTROL);
+	gauges[SPR_G_HTTP_CONNECTIONS] =
+	    difference(SPR_C_HTTP_CONNECTIONS_ADDED, SPR_C_HTTP_CONNECTIONS_REMOVED);
+	if (env->read_gauges != NULL) {
+		env->read_gauges(env->arg, gauges);
+	}
+}
+
 spr_err
 spr_verb_stats(spr_request *request, const spr_control_env *env)
 {
-	spr_subscriptions_stats stats;
+	double gauges[SPR_N_GAUGES];
 	cJSON *answer = request->answer;
 
-	spr_subscriptions_get_stats(env->subscriptions, &stats);
 	for (int i = 0; i < SPR_N_COUNTERS; i++) {
 		if (!spr_json_add_u64(answer, spr_counter_table[i].name,
 				      spr_counter_sum((spr_counter)i))) {
 			return (no_memory());
 		}
 	}
-	if (!spr_json_add_u64(answer, "spreader_subscriptions", stats.subscriptions) ||
-	    !spr_json_add_u64(answer, "spreader_callbacks", stats.callbacks) ||
-	    !spr_json_add_u64(answer, "spreader_trie_nodes", stats.nodes) ||
-	    !spr_json_add_u64(answer, "spreader_subscription_bytes", stats.bytes) ||
-	    !spr_json_add_u64(answer, "spreader_retired_bytes", stats.retired_bytes)) {
-		return (no_memory());
-	}
-	if (env->add_stats != NULL) {
-		env->add_stats(env->arg, answer);
+	spr_control_read_gauges(env, gauges);
+	for (int i = 0; i < SPR_N_GAUGES; i++) {
+		if (cJSON_AddNumberToObject(answer, spr_gauge_table[i].name, gauges[i]) == NULL) {
+			return (no_memory());
+		}
 	}
 	return (SPR_OK);
 }

@@ -26,6 +26,15 @@
 #define SPR_LIST_MAX     1000
 #define SPR_LIST_DEFAULT 100
 
+/* What a probe looks at, and what it found. */
+#define SPR_CHECKS_MAX 8
+typedef enum spr_probe { SPR_PROBE_READY, SPR_PROBE_LIVE } spr_probe;
+typedef struct spr_check {
+	const char *name;
+	bool is_ok;
+	bool is_needed; /* else it is only told */
+} spr_check;
+
 /* What verbs need of the daemon. Constant after start, except the lease rules (reloaded: read once
  * per request). */
 typedef struct spr_control_env {
@@ -38,11 +47,12 @@ typedef struct spr_control_env {
 	/* Clocks; NULL: the real ones. */
 	int64_t (*wall_s)(void);
 	uint64_t (*now_ns)(void);
-	/* [control] Adds gauges of other modules to the stats object (a cJSON object). May be NULL.
-	 */
-	void (*add_stats)(void *arg, void *object);
+	/* [any] Fills in the gauges that other modules know, by spr_gauge. May be NULL. */
+	void (*read_gauges)(void *arg, double *gauges);
 	/* [control] Fills "ready" and "checks", "listening" (a cJSON object). May be NULL. */
 	void (*add_health)(void *arg, void *object);
+	/* [any] Fills in at most SPR_CHECKS_MAX; how many. May be NULL. */
+	unsigned (*read_checks)(void *arg, spr_probe probe, spr_check *checks);
 	void *arg;
 } spr_control_env;
 
@@ -139,6 +149,8 @@ uint64_t spr_control_now_ns(const spr_control_env *env);
 spr_err spr_request_string(const struct cJSON *object, const char *name, const char **out);
 /* A stored time as text, whatever is stored. */
 void spr_control_format_time(int64_t wall_s, char *out);
+/* [any] Every gauge of the table, SPR_N_GAUGES of them. */
+void spr_control_read_gauges(const spr_control_env *env, double *gauges);
 #define X(name, op, kind, function, help) \
 	spr_err function(spr_request *request, const spr_control_env *env);
 SPR_VERBS(X)

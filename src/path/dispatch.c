@@ -37,6 +37,8 @@ typedef struct spr_dispatcher {
 
 	/* written by the dispatcher */
 	_Alignas(SPR_CACHELINE) spr_document_env documents;
+	uint64_t now_ns;  /* when this turn began */
+	bool is_timed;    /* this turn's one measured document is done */
 	unsigned slice;   /* jobs a slice of this turn */
 	spr_buf *message; /* being read */
 	size_t at;        /* bytes of it that are read */
@@ -52,6 +54,9 @@ typedef struct spr_dispatcher {
 
 	/* written by the dispatcher, read by main */
 	_Alignas(SPR_CACHELINE) atomic_bool is_busy;
+	/* the same, read by probes */
+	atomic_bool is_in_turn;
+	_Atomic uint64_t turn_began_ns;
 	/* written by main */
 	atomic_bool gives_up;
 } spr_dispatcher;
@@ -188,6 +193,26 @@ post_open(spr_dispatcher *self)
 	return (self->is_blocked ? 0 : 1);
 }
 
+/* The clock is read once a turn: a message that came after its start has not waited. */
+static void
+note_queued(const spr_dispatcher *self)
+{
+	uint64_t received_ns = self->message->received_ns;
+
+	spr_histogram_add(SPR_H_STAGE_QUEUE,
+			  self->now_ns > received_ns ? self->now_ns - received_ns : 0);
+}
+
+/* Only the first document of a turn, whose start is the turn's: in a stream one of many, a lone one always. */
+static void
+note_resolved(spr_dispatcher *self)
+{
+	if (self->is_timed)
+		return;
+	self->is_timed = true;
+	spr_histogram_add(SPR_H_STAGE_RESOLVE, spr_clock_now_ns() - self->now_ns);
+}
+
 /* A message to read from; false when there is none. */
 static bool
 has_message(spr_dispatcher *self)
@@ -195,6 +220,8 @@ has_message(spr_dispatcher *self)
 	if (self->message == NULL) {
 		self->at = 0;
 		self->message = spr_intake_pop(self->config->intake, self->number);
+		if (self->message != NULL)
+			note_queued(self);
 	}
 	return (self->message != NULL);
 }
@@ -248,7 +275,8 @@ read_document(spr_dispatcher *self, spr_notification *notification)
 		document = (spr_document){.reason = document.reason,
 					  .whole = {self->message->data + self->at, used}};
 	self->at += used;
-	notification->received_ns = self->message->received_ns;
+	spr_notification_begin(notification, self->message->received_ns);
+	notification->stage_ns = self->now_ns;
 	self->documents.gives_up = gives_up(self);
 	self->documents.peer = &self->message->peer;
 	if (spr_document_resolve(&self->documents, &document, notification, fanout)) {
@@ -257,6 +285,7 @@ read_document(spr_dispatcher *self, spr_notification *notification)
 		fanout->message = self->message;
 		if (notification->upstream == SPR_UPSTREAM_NONE)
 			keep_message(notification, fanout);
+		note_resolved(self);
 		post_slice(self, fanout);
 	}
 	return (true);
@@ -296,14 +325,21 @@ turn(spr_dispatcher *self, unsigned documents, unsigned jobs)
 	spr_waiter_clear(self->waiter);
 	self->slice = jobs;
 	self->documents.now_s = spr_clock_wall_s();
+	self->now_ns = spr_clock_now_ns();
+	/* relaxed, both: the probe's view */
+	atomic_store_explicit(&self->turn_began_ns, self->now_ns, memory_order_relaxed);
+	atomic_store_explicit(&self->is_in_turn, true, memory_order_relaxed /* as above */);
 	/* relaxed: only the store of false below tells anything */
 	atomic_store_explicit(&self->is_busy, true, memory_order_relaxed);
 	posted = post_open(self);
+	self->is_timed = posted > 0; /* its time would be the other's */
 	read = read_documents(self, documents);
 	posted += check_outbox_timeout(self);
 	/* release: who reads false (the drain) sees all that was done before */
 	if (self->message == NULL && self->open_head == NULL)
 		atomic_store_explicit(&self->is_busy, false, memory_order_release);
+	atomic_store_explicit(&self->is_in_turn, false,
+			      memory_order_relaxed /* the probe's view */);
 	return (posted + read);
 }
 
@@ -433,6 +469,32 @@ spr_dispatchers_are_idle(const spr_dispatchers *dispatchers)
 	for (unsigned d = 0; d < dispatchers->config.n_dispatchers; d++) {
 		/* acquire: pairs with the release in do_work */
 		if (atomic_load_explicit(&dispatchers->dispatcher[d].is_busy, memory_order_acquire))
+			return (false);
+	}
+	return (true);
+}
+
+static bool
+is_alive(const spr_dispatchers *dispatchers, unsigned d, uint64_t now_ns, uint64_t limit_ns)
+{
+	const spr_dispatcher *self = &dispatchers->dispatcher[d];
+	/* relaxed throughout: a snapshot of a state that has to last for seconds */
+	uint64_t began_ns = atomic_load_explicit(&self->turn_began_ns, memory_order_relaxed);
+
+	if (began_ns == 0 || now_ns < began_ns + limit_ns)
+		return (true);
+	if (atomic_load_explicit(&self->is_in_turn, memory_order_relaxed /* as above */))
+		return (false);
+	return (atomic_load_explicit(&self->waiter->wants, memory_order_relaxed /* as above */) !=
+		    0 ||
+		spr_intake_waiting_for(dispatchers->config.intake, d) == 0);
+}
+
+bool
+spr_dispatchers_are_alive(const spr_dispatchers *dispatchers, uint64_t now_ns, uint64_t limit_ns)
+{
+	for (unsigned d = 0; d < dispatchers->config.n_dispatchers; d++) {
+		if (!is_alive(dispatchers, d, now_ns, limit_ns))
 			return (false);
 	}
 	return (true);

@@ -69,6 +69,12 @@ spr_err spr_dispatchers_start(spr_dispatchers *dispatchers);
 void spr_dispatchers_give_up(spr_dispatchers *dispatchers);
 /* [main] True when no dispatcher holds a message or an open fan-out. */
 bool spr_dispatchers_are_idle(const spr_dispatchers *dispatchers);
+/*
+ * [any] False: one of them is in the same turn for limit_ns, or has messages before it and nothing to wait for, and has
+ * begun no turn for limit_ns. Waiting for a slot, bytes or a record is being alive.
+ */
+bool
+spr_dispatchers_are_alive(const spr_dispatchers *dispatchers, uint64_t now_ns, uint64_t limit_ns);
 /* [main] After it is idle or given up. */
 void spr_dispatchers_stop(spr_dispatchers *dispatchers);
 /* [main] NULL is fine. */

@@ -202,6 +202,8 @@ spr_document_resolve(spr_document_env *env, const spr_document *document,
 		answer_no_subscribers(env, document, notification);
 		return (false);
 	}
+	spr_histogram_add(SPR_H_MATCHED, fanout->matches.n);
+	spr_histogram_add(SPR_H_PAYLOAD, fanout->payload.len);
 	fanout->notification = notification;
 	fanout->document = document->whole;
 	spr_fanout_open(fanout);

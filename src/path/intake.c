@@ -385,6 +385,16 @@ spr_intake_waiting(const spr_intake *intake)
 	return (n);
 }
 
+unsigned
+spr_intake_waiting_for(const spr_intake *intake, unsigned d)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < intake->config.receivers; i++)
+		n += spr_ring_size(intake->receivers[i].rings[d]);
+	return (n);
+}
+
 size_t
 spr_intake_bytes(const spr_intake *intake)
 {

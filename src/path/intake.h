@@ -50,5 +50,7 @@ void spr_intake_finish(spr_intake *intake, spr_buf *buf);
 /* [any] Snapshots: messages waiting in rings or held, bytes of the budget in use, receivers
  * parked. */
 unsigned spr_intake_waiting(const spr_intake *intake);
+/* [any] A snapshot: messages in the rings of dispatcher d. */
+unsigned spr_intake_waiting_for(const spr_intake *intake, unsigned d);
 size_t spr_intake_bytes(const spr_intake *intake);
 unsigned spr_intake_parked(const spr_intake *intake);

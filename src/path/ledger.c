@@ -88,12 +88,28 @@ spr_ledger_connect(spr_ledger *ledger, spr_intake *intake)
 	ledger->intake = intake;
 }
 
+/* One clock read a notification. */
+static void
+note_times(spr_notification *notification)
+{
+	uint64_t now_ns = spr_clock_now_ns();
+
+	if (notification->n_jobs > 0)
+		spr_histogram_add(SPR_H_STAGE_PUSH, now_ns - notification->stage_ns);
+	notification->stage_ns = now_ns;
+	if (notification->upstream == SPR_UPSTREAM_NONE)
+		spr_histogram_add(SPR_H_NOTIFICATION,
+				  now_ns - spr_notification_received_ns(notification));
+}
+
 void
 spr_ledger_complete(spr_ledger *ledger, spr_notification *notification)
 {
-	if (notification->entry != SPR_ANSWER_NONE || notification->upstream == SPR_UPSTREAM_NONE)
-		count_outcome(
-		    notification); /* a copy that is acked again was counted the first time */
+	/* a copy that is acked again was counted the first time */
+	if (notification->entry != SPR_ANSWER_NONE || notification->upstream == SPR_UPSTREAM_NONE) {
+		count_outcome(notification);
+		note_times(notification);
+	}
 	if (notification->upstream == SPR_UPSTREAM_NONE) {
 		end_unanswered(ledger, notification);
 		return;
@@ -136,19 +152,30 @@ settle(spr_ledger *ledger, spr_notification *notification)
 	return (spr_answers_forget(ledger->config.answers, entry));
 }
 
+/* Copies have no entry. now_ns is the turn's, so it may be a little before the completion. */
+static void
+note_accepted(const spr_notification *notification, uint64_t now_ns)
+{
+	if (notification->entry == SPR_ANSWER_NONE || now_ns < notification->stage_ns)
+		return;
+	spr_histogram_add(SPR_H_STAGE_ACK, now_ns - notification->stage_ns);
+	spr_histogram_add(SPR_H_NOTIFICATION, now_ns - spr_notification_received_ns(notification));
+}
+
 /*
  * The upstream has accepted: the records go back. A copy that came after the answer had been sent may
  * have been sent after upstream had seen it; so that it is not left without one, the answer goes out
  * once more.
  */
 static void
-free_accepted(spr_ledger *ledger, spr_notification *chain)
+free_accepted(spr_ledger *ledger, spr_notification *chain, uint64_t now_ns)
 {
 	spr_notification *next;
 
 	for (; chain != NULL; chain = next) {
 		next = chain->next;
 		spr_count(SPR_C_ANSWERS_ACCEPTED);
+		note_accepted(chain, now_ns);
 		if (settle(ledger, chain))
 			spr_upstream_add(&ledger->upstreams[chain->upstream], chain);
 		else
@@ -185,7 +212,7 @@ take_replies(spr_ledger *ledger, uint64_t now_ns)
 		spr_notification *given_up = NULL;
 
 		next = spr_stack_next(entry);
-		free_accepted(ledger, spr_upstream_replied(slot, now_ns, &given_up));
+		free_accepted(ledger, spr_upstream_replied(slot, now_ns, &given_up), now_ns);
 		if (given_up != NULL)
 			give_up(ledger, slot->upstream, given_up);
 	}
@@ -326,6 +353,12 @@ spr_ledger_free(spr_ledger *ledger)
 		spr_upstream_fini(&ledger->upstreams[i]);
 	spr_text_fini(&ledger->text);
 	spr_mem_free(ledger);
+}
+
+bool
+spr_ledger_is_alive(const spr_ledger *ledger, uint64_t now_ns, uint64_t limit_ns)
+{
+	return (spr_agent_is_alive(&ledger->agent, now_ns, limit_ns));
 }
 
 unsigned

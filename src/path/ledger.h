@@ -63,5 +63,7 @@ void spr_ledger_connect(spr_ledger *ledger, spr_intake *intake);
  * letters, if the message was kept, and the record is free at once.
  */
 void spr_ledger_complete(spr_ledger *ledger, spr_notification *notification);
+/* [any] False: it has had something to do and has not come round for limit_ns. */
+bool spr_ledger_is_alive(const spr_ledger *ledger, uint64_t now_ns, uint64_t limit_ns);
 /* [any] Peers of all ack sockets now. */
 unsigned spr_ledger_peers(const spr_ledger *ledger);

@@ -14,6 +14,7 @@ spr_notifications_init(spr_notifications *pool, unsigned capacity, const spr_wai
 {
 	spr_stack_init(&pool->free);
 	atomic_init(&pool->in_flight, 0);
+	atomic_init(&pool->n_touched, 0);
 	pool->waiters = waiters;
 	pool->capacity = capacity;
 	if ((pool->slab = spr_mem_zalloc_aligned(capacity * sizeof(spr_notification))) == NULL)
@@ -30,6 +31,20 @@ spr_notifications_fini(spr_notifications *pool)
 	pool->slab = NULL;
 }
 
+/* How far a look at all records must go. It grows to the most that were ever in flight, and is only read then. */
+static void
+note_touched(spr_notifications *pool, const spr_notification *notification)
+{
+	uint32_t n = (uint32_t)(notification - pool->slab) + 1;
+	/* relaxed throughout: a bound for a snapshot */
+	uint32_t seen = atomic_load_explicit(&pool->n_touched, memory_order_relaxed);
+
+	while (seen < n && !atomic_compare_exchange_weak_explicit(
+			       &pool->n_touched, &seen, n, memory_order_relaxed /* as above */,
+			       memory_order_relaxed))
+		continue;
+}
+
 spr_notification *
 spr_notification_take(spr_notifications *pool)
 {
@@ -40,12 +55,22 @@ spr_notification_take(spr_notifications *pool)
 		return (NULL);
 	/* relaxed: a gauge; the drain reads it in a loop */
 	atomic_fetch_add_explicit(&pool->in_flight, 1, memory_order_relaxed);
+	note_touched(pool, SPR_STACK_CONTAINER(entry, spr_notification, link));
 	return (SPR_STACK_CONTAINER(entry, spr_notification, link));
+}
+
+void
+spr_notification_begin(spr_notification *notification, uint64_t received_ns)
+{
+	/* relaxed: a gauge to all but the owner */
+	atomic_store_explicit(&notification->received_ns, received_ns, memory_order_relaxed);
 }
 
 void
 spr_notification_give_back(spr_notifications *pool, spr_notification *notification)
 {
+	/* relaxed: a gauge */
+	atomic_store_explicit(&notification->received_ns, 0, memory_order_relaxed);
 	/* release: who reads 0 in flight (the drain) sees what the owners did */
 	atomic_fetch_sub_explicit(&pool->in_flight, 1, memory_order_release);
 	spr_freelist_push(&pool->free, &notification->link);
@@ -57,6 +82,32 @@ spr_notifications_in_flight(const spr_notifications *pool)
 {
 	/* acquire: pairs with the release in give_back */
 	return (atomic_load_explicit(&pool->in_flight, memory_order_acquire));
+}
+
+uint64_t
+spr_notification_received_ns(const spr_notification *notification)
+{
+	return (atomic_load_explicit(&notification->received_ns,
+				     memory_order_relaxed /* the owner's own */));
+}
+
+uint64_t
+spr_notifications_oldest_ns(const spr_notifications *pool)
+{
+	uint32_t left = spr_notifications_in_flight(pool);
+	/* relaxed throughout: a snapshot */
+	uint32_t n = atomic_load_explicit(&pool->n_touched, memory_order_relaxed);
+	uint64_t oldest_ns = 0;
+
+	for (uint32_t i = 0; i < n && left > 0; i++) {
+		uint64_t since_ns = atomic_load_explicit(&pool->slab[i].received_ns,
+							 memory_order_relaxed /* as above */);
+
+		left -= since_ns != 0;
+		if (since_ns != 0 && (oldest_ns == 0 || since_ns < oldest_ns))
+			oldest_ns = since_ns;
+	}
+	return (oldest_ns);
 }
 
 void

@@ -39,7 +39,11 @@ struct spr_notification {
 	spr_stack_entry link;
 
 	/* written by the dispatcher before the first job is posted */
-	uint64_t received_ns;
+	/* read by whoever wants the oldest; 0: not in flight */
+	_Atomic uint64_t received_ns;
+	/* when its stage began: at the start of the turn that resolved it, then when its last job had ended; written by
+	 * the owner */
+	uint64_t stage_ns;
 	uint32_t entry;    /* in the answer table, or SPR_ANSWER_NONE */
 	uint32_t n_jobs;   /* distinct callbacks */
 	uint16_t upstream; /* who gets the answer; SPR_UPSTREAM_NONE: nobody */
@@ -72,6 +76,7 @@ typedef struct spr_notifications {
 	spr_stack free;
 
 	_Alignas(SPR_CACHELINE) _Atomic uint32_t in_flight;
+	_Atomic uint32_t n_touched; /* records [0..n) were taken at some time */
 } spr_notifications;
 
 /* [main] waiters may be filled later, before the first give-back. */
@@ -79,12 +84,19 @@ spr_err
 spr_notifications_init(spr_notifications *pool, unsigned capacity, const spr_waiters *waiters);
 /* [main] */
 void spr_notifications_fini(spr_notifications *pool);
-/* [dispatcher] NULL when all are in flight. */
+/* [dispatcher] NULL when all are in flight. The caller sets received_ns by spr_notification_begin(). */
 spr_notification *spr_notification_take(spr_notifications *pool);
+/* [dispatcher] When its message was received. */
+void spr_notification_begin(spr_notification *notification, uint64_t received_ns);
 /* [dispatcher, ledger] Wakes a dispatcher that waits for one. */
 void spr_notification_give_back(spr_notifications *pool, spr_notification *notification);
+/* [owner] */
+uint64_t spr_notification_received_ns(const spr_notification *notification);
 /* [any] A snapshot. */
 uint32_t spr_notifications_in_flight(const spr_notifications *pool);
+/* [any] A snapshot: when the oldest one in flight was received; 0: there is none. Reads as many records as are in
+ * flight, or a little more: the free list gives out the same few again. */
+uint64_t spr_notifications_oldest_ns(const spr_notifications *pool);
 
 /*
  * [dispatcher, before it is shared] The pending counts: pushes that have not ended, plus one while the dispatcher holds the

@@ -86,6 +86,8 @@ test_one_daemon_a_store(void **state)
 			      "tcp://127.0.0.1:0",
 			      "--control-listen",
 			      "none",
+			      "--http-listen",
+			      "none",
 			      NULL};
 
 	snprintf(store, sizeof(store), "%s/s.db", f->dir);

@@ -45,6 +45,7 @@ test_bad_configuration(void **state)
 	expect_failure(f, FLAGS("--intake-format", "bare", "--ack-dial", "tcp://127.0.0.1:1"), 78,
 		       "intake-format");
 	expect_failure(f, FLAGS("--control-listen", "tcp://0.0.0.0:0"), 78, "loopback");
+	expect_failure(f, FLAGS("--http-listen", "0.0.0.0:0"), 78, "--admin-token-file");
 	expect_failure(f, FLAGS("--max-inflight-bytes", "1MiB"), 78, "max-inflight-bytes");
 	expect_failure(f, FLAGS("--config", "/no/such/file"), 78, "/no/such/file");
 	snprintf(path, sizeof(path), "%s/c.json", f->dir);
@@ -80,6 +81,7 @@ test_cannot_bind(void **state)
 	expect_failure(f, FLAGS("--intake-listen", url), 71, url);
 	expect_failure(f, FLAGS("--outbox-listen", url), 71, url);
 	expect_failure(f, FLAGS("--control-listen", url), 71, url);
+	expect_failure(f, FLAGS("--http-listen", url + strlen("tcp://")), 71, "in use");
 	close(taken);
 }
 
@@ -124,6 +126,8 @@ test_none_switches_off(void **state)
 			      "none",
 			      "--control-listen",
 			      "none",
+			      "--http-listen",
+			      "none",
 			      "--store",
 			      store,
 			      "--ready-file",
@@ -140,6 +144,9 @@ test_none_switches_off(void **state)
 	assert_non_null(listening(f, "intake", 0));
 	assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(
 			     cJSON_GetObjectItemCaseSensitive(f->ready, "listening"), "outbox")),
+			 0);
+	assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(
+			     cJSON_GetObjectItemCaseSensitive(f->ready, "listening"), "http")),
 			 0);
 	stop_daemon(f, 0);
 }

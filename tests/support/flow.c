@@ -166,6 +166,7 @@ launch(flow *f, const char *const flags[])
 	const char *common[] = {"--intake-listen",  "tcp://127.0.0.1:0",
 				"--outbox-listen",  "tcp://127.0.0.1:0",
 				"--control-listen", "tcp://127.0.0.1:0",
+				"--http-listen",    "127.0.0.1:0",
 				"--store",          store,
 				"--ready-file",     ready};
 

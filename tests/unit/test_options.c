@@ -172,7 +172,7 @@ test_defaults(void **state)
 	assert_string_equal(o.intake_listen.item[0], "tcp://127.0.0.1:7710");
 	assert_string_equal(o.outbox_listen.item[0], "tcp://127.0.0.1:7711");
 	assert_string_equal(o.control_listen.item[0], "tcp://127.0.0.1:7713");
-	assert_int_equal(o.http_listen.n, 0);
+	assert_string_equal(o.http_listen.item[0], "127.0.0.1:7714");
 	assert_int_equal(o.receipts_listen.n, 0);
 	assert_int_equal(o.intake_format, SPR_INTAKE_BARE);
 	assert_int_equal(o.receivers, 2);
@@ -329,8 +329,6 @@ static const struct {
     /* not built */
     {"--confirm receipt", SPR_E_CONFIG, "--confirm: receipt is not in this version; only push is"},
     {"--job-id", SPR_E_CONFIG, "--job-id: true is not in this version; only false is"},
-    {"--http-listen 127.0.0.1:7714", SPR_E_CONFIG,
-     "--http-listen: 127.0.0.1:7714 is not in this version; only none is"},
     {"--outbox-batch-bytes=1KiB", SPR_E_CONFIG,
      "--outbox-batch-bytes: 1KiB is not in this version; only 0 is"},
     {"SPREADER_TLS_CA=ca.pem", SPR_E_CONFIG,
@@ -339,6 +337,19 @@ static const struct {
      "--intake-listen: tls+tcp://h:1: tls+tcp:// is not in this version"},
     {"--outbox-dial wss://h:1/x", SPR_E_CONFIG,
      "--outbox-dial: wss://h:1/x: wss:// is not in this version"},
+    /* HTTP addresses */
+    {"--http-listen http://127.0.0.1:1", SPR_E_CONFIG,
+     "--http-listen: http://127.0.0.1:1 is no HOST:PORT"},
+    {"--http-listen 127.0.0.1", SPR_E_CONFIG, "--http-listen: 127.0.0.1 is no HOST:PORT"},
+    {"--http-listen [::1:80", SPR_E_CONFIG, "--http-listen: [::1:80 is no HOST:PORT"},
+    {"--http-listen 127.0.0.1:65536", SPR_E_CONFIG,
+     "--http-listen: 127.0.0.1:65536 is no HOST:PORT"},
+    {"--http-listen :7714", SPR_E_CONFIG,
+     "--http-listen: :7714 is not loopback, which needs --admin-token-file"},
+    {"--http-listen 10.1.2.3:7714", SPR_E_CONFIG,
+     "--http-listen: 10.1.2.3:7714 is not loopback, which needs --admin-token-file"},
+    {"--http-listen [::]:7714", SPR_E_CONFIG,
+     "--http-listen: [::]:7714 is not loopback, which needs --admin-token-file"},
     /* URLs */
     {"--intake-listen inproc://x", SPR_E_CONFIG,
      "--intake-listen: inproc://x: inproc:// is refused, as it reaches no other process and aborts "

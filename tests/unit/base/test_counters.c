@@ -170,6 +170,90 @@ test_counting_does_not_allocate(void **state)
 	spr_mem_fail_at(0);
 }
 
+static void
+test_gauge_and_histogram_rows(void **state)
+{
+	(void)state;
+	for (int i = 0; i < SPR_N_GAUGES; i++) {
+		const spr_gauge_info *row = &spr_gauge_table[i];
+
+		assert_true(strncmp(row->metric, "spreader_", 9) == 0 ||
+			    strncmp(row->metric, "process_", 8) == 0);
+		assert_int_equal(row->type == SPR_GAUGE_COUNTER,
+				 strcmp(row->metric + strlen(row->metric) - 6, "_total") == 0);
+		assert_true(strlen(row->help) >= 7);
+		for (int k = 0; k < i; k++)
+			assert_string_not_equal(row->name, spr_gauge_table[k].name);
+	}
+	for (int i = 0; i < SPR_N_HISTOGRAMS; i++) {
+		const spr_histogram_info *row = &spr_histogram_table[i];
+
+		assert_memory_equal(row->metric, "spreader_", 9);
+		assert_true(strlen(row->help) > 10);
+		if (row->unit == SPR_UNIT_NS)
+			assert_string_equal(row->metric + strlen(row->metric) - 8, "_seconds");
+	}
+}
+
+/* Every value is in the bucket whose bound is the first that is not below it. */
+static void
+test_histogram_buckets(void **state)
+{
+	(void)state;
+	for (unsigned b = 1; b < SPR_HISTOGRAM_BUCKETS; b++)
+		assert_true(spr_histogram_bound(b) > spr_histogram_bound(b - 1));
+	for (unsigned b = 0; b < SPR_HISTOGRAM_BUCKETS - 1; b++) {
+		uint64_t bound = spr_histogram_bound(b);
+		spr_histogram_sum before, after;
+
+		spr_histogram_read(SPR_H_PAYLOAD, &before);
+		spr_histogram_add(SPR_H_PAYLOAD, bound);
+		spr_histogram_add(SPR_H_PAYLOAD, bound + 1);
+		spr_histogram_read(SPR_H_PAYLOAD, &after);
+		assert_int_equal(after.bucket[b], before.bucket[b] + 1);
+		assert_int_equal(after.bucket[b + 1], before.bucket[b + 1] + 1);
+		assert_int_equal(after.n, before.n + 2);
+		assert_int_equal(after.sum, before.sum + 2 * bound + 1);
+	}
+	for (unsigned power = 0; power < 40; power++) {
+		spr_histogram_sum before, after;
+
+		spr_histogram_read(SPR_H_PAYLOAD, &before);
+		spr_histogram_add(SPR_H_PAYLOAD, UINT64_C(1) << power);
+		spr_histogram_add(SPR_H_PAYLOAD, (UINT64_C(1) << power) + 1);
+		spr_histogram_read(SPR_H_PAYLOAD, &after);
+		assert_int_equal(spr_histogram_up_to(&after, power),
+				 spr_histogram_up_to(&before, power) + 1);
+	}
+	spr_histogram_add(SPR_H_PAYLOAD, 0);
+	spr_histogram_add(SPR_H_PAYLOAD, UINT64_MAX);
+}
+
+static void *
+add_to_histogram(void *arg)
+{
+	for (unsigned i = 0; i < 1000; i++)
+		spr_histogram_add(SPR_H_MATCHED, 7);
+	return (arg);
+}
+
+static void
+test_histogram_of_threads(void **state)
+{
+	pthread_t thread[N_THREADS];
+	spr_histogram_sum before, after;
+
+	(void)state;
+	spr_histogram_read(SPR_H_MATCHED, &before);
+	for (unsigned i = 0; i < N_THREADS; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, add_to_histogram, NULL), 0);
+	for (unsigned i = 0; i < N_THREADS; i++)
+		pthread_join(thread[i], NULL);
+	spr_histogram_read(SPR_H_MATCHED, &after);
+	assert_int_equal(after.n - before.n, N_THREADS * 1000);
+	assert_int_equal(after.sum - before.sum, N_THREADS * 7000);
+}
+
 int
 main(void)
 {
@@ -181,6 +265,9 @@ main(void)
 	    cmocka_unit_test(test_nothing_is_lost_when_threads_end),
 	    cmocka_unit_test(test_more_threads_than_blocks),
 	    cmocka_unit_test(test_a_count_in_a_thread_destructor),
+	    cmocka_unit_test(test_gauge_and_histogram_rows),
+	    cmocka_unit_test(test_histogram_buckets),
+	    cmocka_unit_test(test_histogram_of_threads),
 	};
 	return (cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -458,6 +458,64 @@ threads_wake_and_stop(void **state)
 	scene_close(s);
 }
 
+static bool
+are_alive(scene *s, uint64_t ahead_s)
+{
+	return (spr_dispatchers_are_alive(
+	    s->dispatchers, spr_clock_now_ns() + ahead_s * SPR_NS_PER_S, 10 * SPR_NS_PER_S));
+}
+
+/* Dead is work that lies there; nothing to do, and nothing to do it with, is alive. */
+static void
+dead_is_work_that_lies_there(void **state)
+{
+	scene *s = scene_bare();
+	(void)state;
+
+	subscribe_many(s, "UN.A", 200);
+	assert_true(are_alive(s, 100)); /* it has not begun yet */
+	(void)turn(s);
+	assert_true(are_alive(s, 100));
+	deliver(BODY);
+	assert_true(are_alive(s, 5));
+	assert_false(are_alive(s, 11)); /* a turn nobody does */
+	(void)turn(s);
+	deliver(BODY);
+	(void)turn(s);
+	assert_true(are_alive(
+	    s, 100)); /* the lane is full: it waits for a slot, with a message in its ring */
+	while (spr_fake_end_all(0, SPR_OK) > 0)
+		(void)turn(s);
+	(void)turn(s);
+	assert_true(are_alive(s, 100));
+	scene_close(s);
+}
+
+static void
+oldest_in_flight(void **state)
+{
+	scene *s = scene_bare();
+	uint64_t first_ns, second_ns;
+	(void)state;
+
+	subscribe(s, "UN.A", "http://a");
+	assert_true(spr_notifications_oldest_ns(&s->notifications) == 0);
+	deliver(BODY);
+	(void)turn(s);
+	first_ns = spr_notifications_oldest_ns(&s->notifications);
+	assert_true(first_ns != 0 && first_ns <= spr_clock_now_ns());
+	assert_true(wait_until(spr_clock_now_ns() > first_ns, 60000));
+	deliver(BODY);
+	(void)turn(s);
+	assert_true(spr_notifications_oldest_ns(&s->notifications) == first_ns);
+	expect_job("http://a", BODY);
+	second_ns = spr_notifications_oldest_ns(&s->notifications);
+	assert_true(second_ns > first_ns);
+	expect_job("http://a", BODY);
+	assert_true(spr_notifications_oldest_ns(&s->notifications) == 0);
+	scene_close(s);
+}
+
 int
 main(void)
 {
@@ -477,6 +535,8 @@ main(void)
 	    cmocka_unit_test(more_than_can_be_open),
 	    cmocka_unit_test(all_records_in_flight),
 	    cmocka_unit_test(guests_do_small_turns),
+	    cmocka_unit_test(dead_is_work_that_lies_there),
+	    cmocka_unit_test(oldest_in_flight),
 	    cmocka_unit_test(new_without_memory),
 	    cmocka_unit_test(threads_wake_and_stop),
 	};
