@@ -140,6 +140,9 @@ static spr_err
 start_ledger(spr_daemon *daemon)
 {
 	const spr_options *options = daemon->options;
+	/* without receipts there is nothing to resume by */
+	unsigned resume_window =
+	    options->confirm == SPR_CONFIRM_RECEIPT ? options->resume_window : 0;
 	spr_err rv;
 	spr_ledger_config config;
 
@@ -151,7 +154,7 @@ start_ledger(spr_daemon *daemon)
 					 &daemon->waiters)) != SPR_OK ||
 	    (options->n_ack_peers > 0 &&
 	     (rv = spr_answers_new(&daemon->answers, options->max_inflight,
-				   options->dedup_window)) != SPR_OK))
+				   options->dedup_window, resume_window)) != SPR_OK))
 		return (rv);
 	config = (spr_ledger_config){
 	    .batch = options->ack_batch,

@@ -1,28 +1,54 @@
 /*
- * The answer table: a key table (path/key_table.c has its proof) of which ids are in flight and
- * which were acked, with a ring of the acked ones in the order in which they are evicted.
+ * The answer table: a key table (path/key_table.c has its proof) of which ids are in flight, acked
+ * or resumable, with the ledger's rings of the last two in the order in which they are evicted.
+ *
+ *      state      {uses : 33, jobs : 28, copied : 1, kind : 2}
  *
  * What it promises
- *   1. Of all overlapping claims of an absent id exactly one returns NEW.
+ *   1. Of all overlapping claims of an absent or resumable id exactly one returns NEW or RESUMED.
  *   2. An id that is in the table for the whole of a claim is found by it.
  *   3. A claim never returns the state of another id, nor one that its id left before the call.
- *   4. A claim that returns IN_FLIGHT is known to the ledger: it came before answering, or acked or
- *      forget reports it.
+ *   4. A claim that returns IN_FLIGHT is known to the ledger: it came before answering, or acked,
+ *      nacked or forget reports it.
+ *   5. A chain that was remembered comes out once: with the claim that returns RESUMED, or as
+ *      evicted.
  *
- * 1 to 3 are the key table's; only the ledger removes.
+ * Why they hold. The key table gives 2, 3 and, for absent ids, 1; only the ledger removes. The rest
+ * is one word: whoever moves an entry out of in flight or out of resumable, or marks a copy, changes
+ * the state by a read-modify-write, and all but the ledger, whose own the entry in flight is, by
+ * compare-and-swap from the value that the find returned. The uses in it move on whenever the entry
+ * is taken for another id and whenever it becomes resumable, so a swap never lands on another id nor
+ * on another nack of the same one.
  *
- * Copies. A claim that finds its key in flight sets a mark in the entry's state, then looks at the
- * word again (W4); changed: it starts again. The ledger changes the word (R2) or the state (acked)
- * first and looks at the mark afterwards. All four are sequentially consistent, so either the
- * ledger sees the mark or the claim sees the change. A mark that lands on an entry which was removed
- * and re-used meanwhile costs its new owner an answer too many, which upstream accepts.
+ *   1, 5. Two claims and an eviction start from the same value; one of them changes it.
+ *   4.    The mark is set on a state in flight, so before the one exchange that ends it, which
+ *         returns the mark; or it is cleared by answering before the answer is sent. A claim that
+ *         finds the mark set already may leave it at that: it read it before whichever of the two
+ *         comes next.
  *
- * Enough entries. There are max_inflight + dedup_window. Whoever takes one holds one of
- * max_inflight; a claim that took one and then found its key gives it back under the same one; the
- * acked are at most dedup_window because the oldest is evicted before the next is added.
+ * Gone. An entry is marked gone before it is unlinked: by the exchange that returns the mark, or the
+ * swap that evicts it. A claim that finds it so takes its id for absent and puts an entry in front
+ * of it, for its time in the table is over; the ledger alone removes, and is at it, so there is
+ * never a third one of an id. Evicted acks need no mark: a claim may return ACKED until R2.
+ *
+ * Order of eviction. Acked ids leave in the order of their acks, so a ring will do. A resumable one
+ * may be claimed in between, by a dispatcher, who cannot take its slot out of the ledger's list, and
+ * be nacked and added again; so a slot has the state that the entry was given with it, and stands
+ * for it only as long as they are equal. There are twice as many slots as the window; when they are
+ * used up at least half of them are empty shells, which are then squeezed out. Who claims takes the
+ * id out of the count behind his swap: the ledger may give up one too many meanwhile, never one too
+ * few.
+ *
+ * Enough entries. There are max_inflight + dedup_window + resume_window. Whoever takes one holds one
+ * of max_inflight; a claim that took one and then finds its id gives it back before it goes on. The
+ * acked and the resumable are at most their windows because the oldest is evicted before the next is
+ * added.
  *
  * Memory orders. E9 goes from the ledger's release (of a state, R1, or a swap) to the acquire with
  * which a claim reads that state, link or word.
+ *
+ * Rejected: links between the resumable ones (only the ledger could change them, so what was claimed
+ * would stay in the list until it comes back: the same shells, and eight bytes more an entry).
  */
 #include "path/answers.h"
 
@@ -34,50 +60,91 @@
 
 _Static_assert(SPR_ANSWERS_MAX == SPR_KEY_ENTRIES_MAX, "entry numbers fit");
 
-/* Bits of a state; none: in flight. */
-enum { STATE_IN_FLIGHT = 0, STATE_ACKED = 1, STATE_COPIED = 2 };
+enum { KIND_IN_FLIGHT = 0, KIND_ACKED, KIND_RESUMABLE, KIND_GONE };
+
+#define KIND_MASK  UINT64_C(3)
+#define COPIED     (UINT64_C(1) << 2)
+#define JOBS_SHIFT 3
+#define USES_SHIFT (JOBS_SHIFT + SPR_KEY_INDEX_BITS)
+#define USE        (UINT64_C(1) << USES_SHIFT)
+#define USES_MASK  (~(USE - 1))
+
+/* A resumable id; an empty shell when the entry's state is another one by now. */
+typedef struct slot {
+	uint64_t state;
+	uint32_t index;
+} slot;
 
 struct spr_answers {
 	/* constant after new */
 	uint32_t dedup_window;
+	uint32_t resume_window;
 	uint32_t *acked; /* the ledger's ring of acked entries */
+	slot *slots;     /* the ledger's list of resumable ones */
 
 	spr_key_table table;
 
 	/* written by dispatchers and ledger */
 	_Atomic uint32_t n_in_flight; /* beside the table's free list, which moves with it */
+	_Atomic uint32_t n_resumable;
 
 	/* written by the ledger */
 	_Alignas(SPR_CACHELINE) uint32_t oldest; /* in acked */
 	_Atomic uint32_t n_acked;
+	uint32_t first_slot, end_slot;
 };
 
 static inline _Atomic uint64_t *
-state_of(spr_answers *answers, uint32_t index)
+state_of(const spr_answers *answers, uint32_t index)
 {
 	return (&answers->table.entries[index].state);
 }
 
-/* Tells the ledger of a copy. False: the entry may have left the chain meanwhile. */
+/* From the very value that was read: fails when it is another id, or another time in flight. */
 static bool
-mark_copied(spr_answers *answers, spr_key_spot *spot)
+change(spr_answers *answers, uint32_t index, uint64_t from, uint64_t to)
 {
 	SPR_YIELD();
-	/* E9: seq_cst, "Copies" above */
-	spot->state = atomic_fetch_or_explicit(state_of(answers, spot->index), STATE_COPIED,
-					       memory_order_seq_cst);
-	SPR_YIELD();
-	return (atomic_load_explicit(spot->bucket, memory_order_seq_cst) == spot->seen); /* W4 */
+	/* E9 acquire: the ledger's; release: the mark. On failure nothing is used */
+	return (atomic_compare_exchange_strong_explicit(
+	    state_of(answers, index), &from, to, memory_order_acq_rel, memory_order_relaxed));
 }
 
 static uint32_t
 take_entry(spr_answers *answers, spr_answer_key key)
 {
 	uint32_t index = spr_key_take(&answers->table, key.low, key.high);
+	/* relaxed: of the last use, by the free list (recycling) */
+	uint64_t last = atomic_load_explicit(state_of(answers, index), memory_order_relaxed);
 
 	/* E9 release (recycling): see spr_key_take() */
-	atomic_store_explicit(state_of(answers, index), STATE_IN_FLIGHT, memory_order_release);
+	atomic_store_explicit(state_of(answers, index), ((last & USES_MASK) + USE) | KIND_IN_FLIGHT,
+			      memory_order_release);
 	return (index);
+}
+
+/* What a claim of an id that is there comes to. False: its state has changed meanwhile. */
+static bool
+meet(spr_answers *answers, const spr_key_spot *spot, spr_claim *claim, uint32_t *out)
+{
+	switch (spot->state & KIND_MASK) {
+	case KIND_ACKED:
+		*claim = SPR_CLAIM_ACKED;
+		return (true);
+	case KIND_RESUMABLE:
+		*claim = SPR_CLAIM_RESUMED;
+		if (!change(answers, spot->index, spot->state, spot->state & ~KIND_MASK))
+			return (false);
+		/* relaxed, both: snapshots for metrics; and "Order of eviction" above */
+		atomic_fetch_sub_explicit(&answers->n_resumable, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&answers->n_in_flight, 1, memory_order_relaxed);
+		*out = spot->index;
+		return (true);
+	default:
+		*claim = SPR_CLAIM_IN_FLIGHT;
+		return ((spot->state & COPIED) != 0 ||
+			change(answers, spot->index, spot->state, spot->state | COPIED));
+	}
 }
 
 spr_claim
@@ -85,13 +152,17 @@ spr_answers_claim(spr_answers *answers, spr_answer_key key, uint32_t *out)
 {
 	uint32_t mine = SPR_KEY_NONE;
 	spr_key_spot spot;
+	spr_claim claim;
 
 	SPR_ASSERT_ROLE(SPR_ROLE_DISPATCHER);
 	for (;;) {
 		spr_key_find(&answers->table, key.low, key.high, &spot);
-		if (spot.index != SPR_KEY_NONE) {
-			if ((spot.state & STATE_ACKED) != 0 || mark_copied(answers, &spot))
-				break;
+		if (spot.index != SPR_KEY_NONE && (spot.state & KIND_MASK) != KIND_GONE) {
+			if (mine != SPR_KEY_NONE)
+				spr_key_give_back(&answers->table, mine);
+			mine = SPR_KEY_NONE;
+			if (meet(answers, &spot, &claim, out))
+				return (claim);
 			continue;
 		}
 		if (mine == SPR_KEY_NONE)
@@ -103,81 +174,163 @@ spr_answers_claim(spr_answers *answers, spr_answer_key key, uint32_t *out)
 			return (SPR_CLAIM_NEW);
 		}
 	}
-	if (mine != SPR_KEY_NONE)
-		spr_key_give_back(&answers->table, mine);
-	return ((spot.state & STATE_ACKED) != 0 ? SPR_CLAIM_ACKED : SPR_CLAIM_IN_FLIGHT);
 }
 
-/* R1 to R3. True: the entry bore the mark of a copy. */
-static bool
+static spr_resume
+resume_in(const spr_answers *answers, uint32_t index, uint64_t state)
+{
+	return ((spr_resume){
+	    .jobs = spr_key_index_of(state >> JOBS_SHIFT),
+	    /* relaxed: written before the state was made resumable, which the caller acquired */
+	    .n = atomic_load_explicit(&answers->table.entries[index].note, memory_order_relaxed),
+	});
+}
+
+spr_resume
+spr_answers_take_resume(spr_answers *answers, uint32_t index)
+{
+	/* relaxed: the entry is the caller's, the bits stay while it is in flight */
+	return (resume_in(answers, index,
+			  atomic_load_explicit(state_of(answers, index), memory_order_relaxed)));
+}
+
+/* R1 to R3. */
+static void
 remove_entry(spr_answers *answers, uint32_t index)
 {
-	uint64_t state;
-
 	spr_key_unlink(&answers->table, index);
-	/* E9: seq_cst, behind R2: "Copies" above */
-	state = atomic_load_explicit(state_of(answers, index), memory_order_seq_cst);
 	spr_key_give_back(&answers->table, index);
-	return ((state & STATE_COPIED) != 0);
 }
 
 static void
 evict_oldest(spr_answers *answers, uint32_t n_acked)
 {
-	(void)remove_entry(answers, answers->acked[answers->oldest]);
+	remove_entry(answers, answers->acked[answers->oldest]);
 	answers->oldest = answers->oldest + 1 == answers->dedup_window ? 0 : answers->oldest + 1;
 	/* relaxed: a snapshot for metrics, and only the ledger decides by it */
 	atomic_store_explicit(&answers->n_acked, n_acked - 1, memory_order_relaxed);
 }
 
-static void
-leave_in_flight(spr_answers *answers, uint32_t index)
+/* Of an entry in flight, less the mark: the ledger's own, until it moves it on. */
+static uint64_t
+in_flight_state(const spr_answers *answers, uint32_t index)
 {
-	(void)index; /* for the asserts only */
+	uint64_t state;
+
 	SPR_ASSERT_ROLE(SPR_ROLE_LEDGER);
 	SPR_ASSERT(index != SPR_KEY_NONE && index <= answers->table.n_entries);
-	/* relaxed: only the ledger sets this bit */
-	SPR_ASSERT((atomic_load_explicit(state_of(answers, index), memory_order_relaxed) &
-		    STATE_ACKED) == 0);
+	/* relaxed: but for the mark, only the ledger changes it from here */
+	state = atomic_load_explicit(state_of(answers, index), memory_order_relaxed);
+	SPR_ASSERT((state & KIND_MASK) == KIND_IN_FLIGHT);
+	return (state & ~COPIED);
+}
+
+/* True: the entry bore the mark of a copy. */
+static bool
+leave_in_flight(spr_answers *answers, uint32_t index, uint64_t state)
+{
 	/* relaxed: a snapshot for metrics */
 	atomic_fetch_sub_explicit(&answers->n_in_flight, 1, memory_order_relaxed);
+	SPR_YIELD();
+	/* E9 release: pairs with the acquire in spr_key_walk(); acquire: the claim that left a mark */
+	return ((atomic_exchange_explicit(state_of(answers, index), state, memory_order_acq_rel) &
+		 COPIED) != 0);
 }
 
 void
 spr_answers_answering(spr_answers *answers, uint32_t index)
 {
 	/* E9 acquire: a copy that was marked came before what is sent behind this */
-	atomic_fetch_and_explicit(state_of(answers, index), ~(uint64_t)STATE_COPIED,
-				  memory_order_acq_rel);
+	atomic_fetch_and_explicit(state_of(answers, index), ~COPIED, memory_order_acq_rel);
 }
 
 bool
 spr_answers_acked(spr_answers *answers, uint32_t index)
 {
+	uint64_t state = in_flight_state(answers, index) & USES_MASK;
 	/* relaxed: the ledger's own */
 	uint32_t n_acked = atomic_load_explicit(&answers->n_acked, memory_order_relaxed);
-	uint64_t slot;
+	uint64_t slot_number;
 
 	if (answers->dedup_window == 0)
 		return (spr_answers_forget(answers, index));
-	leave_in_flight(answers, index);
 	if (n_acked == answers->dedup_window)
 		evict_oldest(answers, n_acked--);
-	slot = (uint64_t)answers->oldest + n_acked;
-	answers->acked[slot % answers->dedup_window] = index;
+	slot_number = (uint64_t)answers->oldest + n_acked;
+	answers->acked[slot_number % answers->dedup_window] = index;
 	/* relaxed: a snapshot for metrics, and only the ledger decides by it */
 	atomic_store_explicit(&answers->n_acked, n_acked + 1, memory_order_relaxed);
-	/* E9 release: pairs with the acquire in spr_key_walk(); seq_cst: "Copies" above */
-	return (
-	    (atomic_exchange_explicit(state_of(answers, index), STATE_ACKED, memory_order_seq_cst) &
-	     STATE_COPIED) != 0);
+	return (leave_in_flight(answers, index, state | KIND_ACKED));
 }
 
 bool
 spr_answers_forget(spr_answers *answers, uint32_t index)
 {
-	leave_in_flight(answers, index);
-	return (remove_entry(answers, index));
+	uint64_t state = in_flight_state(answers, index) & USES_MASK;
+	bool is_copied = leave_in_flight(answers, index, state | KIND_GONE);
+
+	remove_entry(answers, index);
+	return (is_copied);
+}
+
+static void
+squeeze(spr_answers *answers)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = answers->first_slot; i < answers->end_slot; i++) {
+		slot *s = &answers->slots[i];
+
+		/* relaxed: what is a shell stays one; one that becomes a shell now may stay */
+		if (atomic_load_explicit(state_of(answers, s->index), memory_order_relaxed) ==
+		    s->state)
+			answers->slots[n++] = *s;
+	}
+	answers->first_slot = 0;
+	answers->end_slot = n;
+}
+
+bool
+spr_answers_nacked(spr_answers *answers, uint32_t index, spr_resume resume, spr_resume *evicted)
+{
+	uint64_t state = in_flight_state(answers, index);
+
+	*evicted = (spr_resume){0};
+	if (answers->resume_window == 0 || resume.n == 0) {
+		*evicted = resume;
+		return (spr_answers_forget(answers, index));
+	}
+	/* relaxed: it never says too few */
+	if (atomic_load_explicit(&answers->n_resumable, memory_order_relaxed) >=
+	    answers->resume_window)
+		(void)spr_answers_evict_resumable(answers, evicted);
+	/* relaxed: as above */
+	atomic_fetch_add_explicit(&answers->n_resumable, 1, memory_order_relaxed);
+	if (answers->end_slot == 2 * answers->resume_window)
+		squeeze(answers);
+	state = ((state & USES_MASK) + USE) | (uint64_t)resume.jobs << JOBS_SHIFT | KIND_RESUMABLE;
+	answers->slots[answers->end_slot++] = (slot){.state = state, .index = index};
+	/* relaxed: published by the state */
+	atomic_store_explicit(&answers->table.entries[index].note, resume.n, memory_order_relaxed);
+	return (leave_in_flight(answers, index, state));
+}
+
+bool
+spr_answers_evict_resumable(spr_answers *answers, spr_resume *evicted)
+{
+	SPR_ASSERT_ROLE(SPR_ROLE_LEDGER);
+	while (answers->first_slot < answers->end_slot) {
+		slot s = answers->slots[answers->first_slot++];
+
+		if (!change(answers, s.index, s.state, (s.state & USES_MASK) | KIND_GONE))
+			continue;
+		*evicted = resume_in(answers, s.index, s.state);
+		remove_entry(answers, s.index);
+		/* relaxed: a snapshot for metrics, and the ledger's own decision */
+		atomic_fetch_sub_explicit(&answers->n_resumable, 1, memory_order_relaxed);
+		return (true);
+	}
+	return (false);
 }
 
 uint32_t
@@ -194,25 +347,36 @@ spr_answers_remembered(const spr_answers *answers)
 	return (atomic_load_explicit(&answers->n_acked, memory_order_relaxed));
 }
 
-spr_err
-spr_answers_new(spr_answers **out, unsigned max_inflight, unsigned dedup_window)
+uint32_t
+spr_answers_resumable(const spr_answers *answers)
 {
-	uint64_t n_entries = (uint64_t)max_inflight + dedup_window;
+	/* relaxed: a snapshot */
+	return (atomic_load_explicit(&answers->n_resumable, memory_order_relaxed));
+}
+
+spr_err
+spr_answers_new(spr_answers **out, unsigned max_inflight, unsigned dedup_window,
+		unsigned resume_window)
+{
+	uint64_t n_entries = (uint64_t)max_inflight + dedup_window + resume_window;
 	spr_answers *answers;
 
 	if (max_inflight == 0 || n_entries >= SPR_ANSWERS_MAX)
-		return (spr_fail(SPR_E_INVALID, "answer table: %u in flight, %u remembered: %s",
-				 max_inflight, dedup_window,
+		return (spr_fail(SPR_E_INVALID,
+				 "answer table: %u in flight, %u remembered, %u resumable: %s",
+				 max_inflight, dedup_window, resume_window,
 				 "at least 1 in flight, and fewer than 2^28 in all"));
 	if ((answers = spr_mem_zalloc_aligned(sizeof(*answers))) == NULL)
 		return (SPR_E_NOMEM);
 	answers->acked = spr_mem_zalloc((size_t)dedup_window * sizeof(*answers->acked));
-	if (answers->acked == NULL ||
+	answers->slots = spr_mem_zalloc(2 * (size_t)resume_window * sizeof(*answers->slots));
+	if (answers->acked == NULL || answers->slots == NULL ||
 	    spr_key_table_init(&answers->table, (uint32_t)n_entries) != SPR_OK) {
 		spr_answers_free(answers);
 		return (SPR_E_NOMEM);
 	}
 	answers->dedup_window = dedup_window;
+	answers->resume_window = resume_window;
 	*out = answers;
 	return (SPR_OK);
 }
@@ -224,5 +388,6 @@ spr_answers_free(spr_answers *answers)
 		return;
 	spr_key_table_fini(&answers->table);
 	spr_mem_free(answers->acked);
+	spr_mem_free(answers->slots);
 	spr_mem_free(answers);
 }

@@ -11,26 +11,27 @@
  *          |                  (dispatcher) | v
  *          +---------------------------- resumable
  *
- * Writer      dispatchers claim by compare-and-swap; only the ledger moves an entry on
+ * Writer      dispatchers claim by compare-and-swap; only the ledger moves an entry on from in flight, or out
  * Reader      dispatchers
- * Ownership   an entry belongs to the notification that claimed it until the ledger moves it on
- * Ordering    E9: what was done before acked or forget is visible to the claim that sees it. The
+ * Ownership   an entry belongs to the notification that claimed it until the ledger moves it on; the chain of a resumable
+ *             one moves with the claim, or with the eviction
+ * Ordering    E9: what was done before acked, nacked or forget is visible to the claim that sees it. The
  *             entry number gets from the claim to the ledger by the caller's own edge (E2)
  * Progress    claim is lock-free: it starts again only when another claim or a removal in the same
- *             bucket was completed; acked and forget: only claims in the same bucket delay them
- * Limits      max_inflight entries in flight plus dedup_window acked ones, in all below
+ *             bucket was completed; the ledger's calls: only claims in the same bucket delay them
+ * Limits      max_inflight entries in flight, plus dedup_window acked ones, plus resume_window resumable ones, in all below
  *             SPR_ANSWERS_MAX; memory is fixed at start but touched only as it is first used
  * Teardown    after dispatchers and ledger have stopped
  *
  * Which calls may overlap (X: the caller excludes it):
  *
- *                         claim  answering, acked, forget  snapshots
- *      claim                -                -                 -
- *      answering, acked,
- *      forget               -                X                 -
+ *                         claim, take_resume  the ledger's  snapshots
+ *      claim, take_resume         -                -            -
+ *      the ledger's               -                X            -
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -47,7 +48,7 @@ typedef enum spr_claim {
 	SPR_CLAIM_NEW,
 	SPR_CLAIM_IN_FLIGHT,
 	SPR_CLAIM_ACKED,
-	SPR_CLAIM_RESUMED, /* as NEW, and the jobs of its earlier attempts are the caller's */
+	SPR_CLAIM_RESUMED, /* as NEW, and the jobs of its earlier attempts are the caller's: take_resume */
 } spr_claim;
 
 /* What is remembered of a nacked id: its chain in the table of jobs, and how many there are. */
@@ -57,25 +58,26 @@ typedef struct spr_resume {
 } spr_resume;
 /* No entry has this number: for notifications without an id. */
 #define SPR_ANSWER_NONE UINT32_MAX
-/* max_inflight + dedup_window is less. */
+/* max_inflight and both windows are less together. */
 #define SPR_ANSWERS_MAX (UINT32_C(1) << 28)
 
 /*
- * [any] dedup_window may be 0: then an acked id is forgotten at once. SPR_E_INVALID when
+ * [any] Either window may be 0: then an acked or a nacked id is forgotten at once. SPR_E_INVALID when
  * max_inflight is 0 or the sum is too large; SPR_E_NOMEM.
  */
-spr_err spr_answers_new(spr_answers **out, unsigned max_inflight, unsigned dedup_window);
+spr_err spr_answers_new(spr_answers **out, unsigned max_inflight, unsigned dedup_window,
+			unsigned resume_window);
 /* [any] NULL is fine. */
 void spr_answers_free(spr_answers *answers);
 /*
- * [dispatcher] NEW: *entry is the caller's. Otherwise *entry is untouched. The caller holds one of
- * max_inflight during the call, and after NEW until acked or forget has returned: that is why there
+ * [dispatcher] NEW, RESUMED: *entry is the caller's. Otherwise *entry is untouched. The caller holds one of
+ * max_inflight during the call, and after NEW and RESUMED until acked, nacked or forget has returned: that is why there
  * is always an entry to take.
  */
 spr_claim spr_answers_claim(spr_answers *answers, spr_answer_key key, uint32_t *entry);
 /*
  * [ledger] The answer is about to be sent. Copies that were claimed before share it; one that comes
- * later may have been sent after upstream saw the answer, and is reported by acked or forget.
+ * later may have been sent after upstream saw the answer, and is reported by acked, nacked or forget.
  */
 void spr_answers_answering(spr_answers *answers, uint32_t entry);
 /*
@@ -86,15 +88,16 @@ bool spr_answers_acked(spr_answers *answers, uint32_t entry);
 /* [ledger] Upstream accepted the nack, or the id was given up: forgotten. True as for acked. */
 bool spr_answers_forget(spr_answers *answers, uint32_t entry);
 /*
- * [ledger] Upstream accepted the nack, and there are jobs to remember until the id comes again. What a full window gives up for it,
- * or all of it when there is no window, is *evicted: the caller's to forget. True as for acked.
+ * [ledger] Upstream accepted the nack, and there are jobs to remember until the id comes again. *evicted is what a full window
+ * gives up for it, or the same jobs when there is no window; n is 0 for nothing. The caller forgets it. True as for acked.
  */
 bool spr_answers_nacked(spr_answers *answers, uint32_t entry, spr_resume resume,
 			spr_resume *evicted);
 /* [ledger] Gives the oldest resumable id up, to make room in the table of jobs. False: there is none. */
 bool spr_answers_evict_resumable(spr_answers *answers, spr_resume *evicted);
-/* [dispatcher, after SPR_CLAIM_RESUMED, once] Takes what was remembered. */
+/* [dispatcher, after SPR_CLAIM_RESUMED only] What was remembered. */
 spr_resume spr_answers_take_resume(spr_answers *answers, uint32_t entry);
-/* [any] Snapshots. */
+/* [any] Snapshots: in flight, acked, resumable. */
 uint32_t spr_answers_in_flight(const spr_answers *answers);
 uint32_t spr_answers_remembered(const spr_answers *answers);
+uint32_t spr_answers_resumable(const spr_answers *answers);

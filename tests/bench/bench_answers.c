@@ -49,7 +49,7 @@ table(unsigned window)
 {
 	spr_answers *answers = NULL;
 
-	if (spr_answers_new(&answers, MAX_INFLIGHT, window) != SPR_OK) {
+	if (spr_answers_new(&answers, MAX_INFLIGHT, window, 0) != SPR_OK) {
 		fprintf(stderr, "%s\n", spr_error_text(SPR_E_NOMEM));
 		exit(1);
 	}

@@ -110,7 +110,7 @@ open_ledger(path *p, const setting *one)
 
 	must(spr_notifications_init(&p->notifications, N_MESSAGES + 64, &p->waiters));
 	if (one->has_upstream)
-		must(spr_answers_new(&p->answers, N_MESSAGES + 64, 1048576));
+		must(spr_answers_new(&p->answers, N_MESSAGES + 64, 1048576, 0));
 	config.answers = p->answers;
 	must(spr_ledger_new(&p->ledger, &config));
 	if (one->has_upstream) /* never started: it only collects */

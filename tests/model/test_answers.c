@@ -122,7 +122,7 @@ run(unsigned max_inflight, unsigned window, unsigned percent_acked)
 	assert_non_null(t);
 	t->max_inflight = max_inflight;
 	t->window = window;
-	assert_ok(spr_answers_new(&answers, max_inflight, window));
+	assert_ok(spr_answers_new(&answers, max_inflight, window, 0));
 	for (unsigned i = 0; i < N_STEPS; i++) {
 		/* drifts between empty and full, so both edges are met */
 		if (random_below(100) < (i / 500 % 2 == 0 ? 65u : 35u))

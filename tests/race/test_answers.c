@@ -206,7 +206,7 @@ play(unsigned max_inflight, unsigned window, unsigned percent_acked)
 
 	assert_non_null(s);
 	assert_true(max_inflight + window < MAX_ENTRIES);
-	assert_ok(spr_answers_new(&s->answers, max_inflight, window));
+	assert_ok(spr_answers_new(&s->answers, max_inflight, window, 0));
 	s->window = window;
 	s->percent_acked = percent_acked;
 	atomic_store(&s->units, (int)max_inflight);
@@ -302,7 +302,7 @@ a_dropped_copy_is_answered(void **state)
 	unsigned dropped = 0;
 
 	(void)state;
-	assert_ok(spr_answers_new(&d.answers, 4, 0));
+	assert_ok(spr_answers_new(&d.answers, 4, 0, 0));
 	assert_int_equal(pthread_barrier_init(&d.gate, NULL, 2), 0);
 	assert_int_equal(pthread_barrier_init(&d.end, NULL, 2), 0);
 	assert_int_equal(pthread_create(&thread, NULL, copy, &d), 0);

@@ -340,7 +340,7 @@ open_ledger(scene *s)
 
 	s->peer = rep_listen();
 	assert_ok(spr_notifications_init(&s->notifications, CAPACITY, &s->waiters));
-	assert_ok(spr_answers_new(&s->answers, CAPACITY, WINDOW));
+	assert_ok(spr_answers_new(&s->answers, CAPACITY, WINDOW, 0));
 	assert_ok(spr_dead_letter_new(&s->dead_letter, NULL));
 	config.answers = s->answers;
 	config.dead_letter = s->dead_letter;

@@ -98,7 +98,7 @@ scene_open_ledger(scene *s, const scene_wants *wants)
 	assert_ok(spr_notifications_init(
 	    &s->notifications, (unsigned)or_else(wants->max_inflight, 4096), &s->waiters));
 	if (wants->has_upstream)
-		assert_ok(spr_answers_new(&s->answers, s->notifications.capacity, 16));
+		assert_ok(spr_answers_new(&s->answers, s->notifications.capacity, 16, 0));
 	ledger.answers = s->answers;
 	assert_ok(spr_ledger_new(&s->ledger, &ledger));
 	if (wants->has_upstream) {

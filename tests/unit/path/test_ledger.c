@@ -59,7 +59,7 @@ scene_open(void)
 	s->dir = spr_test_tmpdir();
 	snprintf(s->letters, sizeof(s->letters), "%s/letters", s->dir);
 	assert_ok(spr_notifications_init(&s->notifications, CAPACITY, &s->waiters));
-	assert_ok(spr_answers_new(&s->answers, CAPACITY, CAPACITY));
+	assert_ok(spr_answers_new(&s->answers, CAPACITY, CAPACITY, 0));
 	assert_ok(spr_dead_letter_new(&s->dead_letter, s->letters));
 	s->peer[0] = rep_listen();
 	s->peer[1] = rep_listen();
