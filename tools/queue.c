@@ -31,8 +31,9 @@ touch(queue *q, queue_record *record, queue_fate on_commit, queue_fate on_rollba
 	record->is_touched = true;
 	record->on_commit = (uint8_t)on_commit;
 	record->on_rollback = (uint8_t)on_rollback;
-	record->next_touched = q->touched;
-	q->touched = record;
+	record->next_touched = NULL;
+	*(q->touched != NULL ? &q->last_touched->next_touched : &q->touched) = record;
+	q->last_touched = record;
 }
 
 static void

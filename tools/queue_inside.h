@@ -68,7 +68,7 @@ struct queue {
 	_Atomic uint64_t n_lost; /* connections to dispatchers */
 
 	queue_flight flight;
-	queue_record *touched;
+	queue_record *touched, *last_touched; /* in the order of their fates */
 	uint64_t cursor; /* every ready one up to here has been in flight since the start */
 	uint64_t next_due_ns;
 	uint64_t push_pause_ns; /* no push before then: memory or the store failed */

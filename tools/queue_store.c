@@ -286,8 +286,10 @@ queue_store_rollback(queue_store *store)
 		return;
 	for (int i = 0; i < N_STATEMENTS; i++)
 		(void)sqlite3_reset(store->statement[i]);
-	/* SQLite may have rolled back by itself; then this fails, and nothing is open either */
-	(void)finish(store, start(store, STATEMENT_ROLLBACK), "roll back");
+	/* a full disk makes SQLite roll back by itself */
+	if (sqlite3_get_autocommit(store->db) == 0)
+		(void)sqlite3_step(start(store, STATEMENT_ROLLBACK));
+	(void)sqlite3_reset(store->statement[STATEMENT_ROLLBACK]);
 	store->is_open = false;
 	store->counts = store->counts_before;
 }

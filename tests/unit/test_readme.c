@@ -1,29 +1,26 @@
 /*
- * The README's table of options is the program's own output.
+ * The README's tables of options are the programs' own output.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "options.h"
+#include "queue_options.h"
 #include "spr_test.h"
 
-/* The README's table is the program's own. */
 static void
-test_readme_has_the_table(void **state)
+expect_table(const char *begin_mark, const char *end_mark, void (*print)(FILE *out))
 {
-	static const char begin_mark[] = "unit.readme compares -->\n",
-			  end_mark[] = "<!-- /options -->";
 	char *readme = NULL, *markdown = NULL, *begin, *end;
 	size_t len = 0;
 	FILE *file = fopen(SPR_TEST_SOURCE_DIR "/README.md", "r");
 	FILE *out = open_memstream(&markdown, &len);
 
-	(void)state;
 	assert_non_null(file);
 	assert_true(getdelim(&readme, &(size_t){0}, '\0', file) > 0);
 	fclose(file);
-	spr_options_print_markdown(out);
+	print(out);
 	fclose(out);
 	assert_non_null(begin = strstr(readme, begin_mark));
 	begin += strlen(begin_mark);
@@ -34,11 +31,24 @@ test_readme_has_the_table(void **state)
 	free(markdown);
 }
 
+/* The README's tables are the programs' own. */
+static void
+test_readme_has_the_tables(void **state)
+{
+	(void)state;
+	expect_table(
+	    "<!-- options: the output of spreaderd --help-markdown; unit.readme compares -->\n",
+	    "<!-- /options -->", spr_options_print_markdown);
+	expect_table("<!-- queue options: the output of spreader-queue --help-markdown; "
+		     "unit.readme compares -->\n",
+		     "<!-- /queue options -->", queue_options_print_markdown);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_readme_has_the_table),
+	    cmocka_unit_test(test_readme_has_the_tables),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));
