@@ -57,7 +57,26 @@ tell_step_ns(const spr_daemon *daemon)
 	return (half_ns != 0 && half_ns < TELL_STEP_NS ? half_ns : TELL_STEP_NS);
 }
 
-/* A line of state, when one is due. */
+/* The same notion of life as the HTTP probe's. */
+static bool
+is_alive(spr_daemon *daemon)
+{
+	spr_check checks[SPR_CHECKS_MAX];
+	unsigned n = spr_report_checks(daemon, SPR_PROBE_LIVE, checks);
+	bool is_ok = true;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (checks[i].is_ok || !checks[i].is_needed)
+			continue;
+		spr_error("NOT-ALIVE",
+			  "part=%s why=\"it has runnable work that it does not touch\"",
+			  checks[i].name);
+		is_ok = false;
+	}
+	return (is_ok);
+}
+
+/* A line of state and a sign of life, when they are due. */
 static void
 tell_how_it_goes(spr_daemon *daemon)
 {
@@ -69,7 +88,8 @@ tell_how_it_goes(spr_daemon *daemon)
 		return;
 	daemon->told_ns = now_ns;
 	spr_subscriptions_get_stats(daemon->subscriptions, &stats);
-	spr_notify_say(&daemon->notify, "STATUS=%s; %u in flight; %llu subscriptions; %u workers",
+	spr_notify_say(&daemon->notify, "%sSTATUS=%s; %u in flight; %llu subscriptions; %u workers",
+		       daemon->notify.watchdog_ns != 0 && is_alive(daemon) ? "WATCHDOG=1\n" : "",
 		       /* relaxed: main's own */
 		       atomic_load_explicit(&daemon->is_ready, memory_order_relaxed) ? "receiving"
 										     : "draining",

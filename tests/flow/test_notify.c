@@ -95,6 +95,7 @@ test_not_ready_when_it_cannot_bind(void **state)
 	close(taken);
 }
 
+/* Once every half of the wanted period, for as long as it lives. */
 static void
 test_how_it_goes(void **state)
 {
@@ -107,7 +108,9 @@ test_how_it_goes(void **state)
 	do {
 		text = heard(spr_test_deadline_ms());
 		assert_string_not_equal(text, "");
-	} while (strcmp(text, "STATUS=receiving; 0 in flight; 1 subscriptions; 0 workers") != 0);
+	} while (
+	    strcmp(text, "WATCHDOG=1\nSTATUS=receiving; 0 in flight; 1 subscriptions; 0 workers") !=
+	    0);
 	stop_daemon(f, 0);
 }
 
