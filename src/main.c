@@ -39,6 +39,9 @@ run(spr_options *options, int argc, char **argv)
 	case SPR_ACTION_HELP_MARKDOWN:
 		spr_options_print_markdown(stdout);
 		return (SPR_EXIT_OK);
+	case SPR_ACTION_HELP_TABLE:
+		spr_options_print_table(stdout);
+		return (SPR_EXIT_OK);
 	case SPR_ACTION_VERSION:
 		printf("spreaderd %s (nng %s)\n", SPR_VERSION, spr_net_version());
 		return (SPR_EXIT_OK);

@@ -34,6 +34,7 @@ static const char *const actions[] = {
     [SPR_ACTION_CHECK_CONFIG] = "check-config",
     [SPR_ACTION_PRINT_CONFIG] = "print-config",
     [SPR_ACTION_HELP_MARKDOWN] = "help-markdown",
+    [SPR_ACTION_HELP_TABLE] = "help-table",
     [SPR_ACTION_RUN] = NULL,
 };
 
@@ -240,7 +241,7 @@ static bool
 is_only_printing(int action)
 {
 	return (action == SPR_ACTION_HELP || action == SPR_ACTION_VERSION ||
-		action == SPR_ACTION_HELP_MARKDOWN);
+		action == SPR_ACTION_HELP_MARKDOWN || action == SPR_ACTION_HELP_TABLE);
 }
 
 static bool
@@ -367,6 +368,15 @@ print_machine(const spr_options *options, unsigned row, FILE *out)
 		spr_units_format_size(options->cgroup.memory_bytes, text);
 		fprintf(out, ": the control group's memory limit is %s", text);
 	}
+}
+
+void
+spr_options_print_table(FILE *out)
+{
+	spr_options none = {0};
+	spr_config config = config_of(&none);
+
+	spr_config_print_table(&config, "option", out);
 }
 
 void

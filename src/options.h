@@ -104,6 +104,7 @@ typedef enum spr_options_action {
 	SPR_ACTION_CHECK_CONFIG,
 	SPR_ACTION_PRINT_CONFIG,
 	SPR_ACTION_HELP_MARKDOWN,
+	SPR_ACTION_HELP_TABLE,
 	SPR_ACTION_RUN,
 } spr_options_action;
 
@@ -149,9 +150,10 @@ spr_err spr_options_reload(spr_options *current, int argc, char **argv, char **e
 /* [main] A zeroed struct is fine. */
 void spr_options_free(spr_options *options);
 
-/* [main] --help and --help-markdown. */
+/* [main] --help, --help-markdown, --help-table. */
 void spr_options_print_help(FILE *out);
 void spr_options_print_markdown(FILE *out);
+void spr_options_print_table(FILE *out);
 /* [main] --print-config: "ring-slots = 1024  (default)" a line. callback_threads: the transport's;
  * 0 is unknown. */
 void spr_options_print(const spr_options *options, unsigned callback_threads, FILE *out);

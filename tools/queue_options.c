@@ -24,6 +24,7 @@ static const char *const actions[] = {
     [QUEUE_ACTION_HELP] = "help",
     [QUEUE_ACTION_VERSION] = "version",
     [QUEUE_ACTION_HELP_MARKDOWN] = "help-markdown",
+    [QUEUE_ACTION_HELP_TABLE] = "help-table",
     [QUEUE_ACTION_RUN] = NULL,
 };
 
@@ -158,4 +159,13 @@ queue_options_print_markdown(FILE *out)
 	spr_config config = config_of(&none);
 
 	spr_config_print_markdown(&config, out);
+}
+
+void
+queue_options_print_table(FILE *out)
+{
+	queue_options none = {0};
+	spr_config config = config_of(&none);
+
+	spr_config_print_table(&config, "option", out);
 }

@@ -48,6 +48,7 @@ typedef enum queue_action {
 	QUEUE_ACTION_HELP,
 	QUEUE_ACTION_VERSION,
 	QUEUE_ACTION_HELP_MARKDOWN,
+	QUEUE_ACTION_HELP_TABLE,
 	QUEUE_ACTION_RUN,
 } queue_action;
 
@@ -65,3 +66,4 @@ spr_err queue_options_parse(queue_options *out, int argc, char **argv, char **en
 void queue_options_free(queue_options *options);
 void queue_options_print_help(FILE *out);
 void queue_options_print_markdown(FILE *out);
+void queue_options_print_table(FILE *out);

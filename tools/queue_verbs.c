@@ -253,6 +253,17 @@ static const struct verb {
 };
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
+void
+queue_verbs_print_table(void)
+{
+	const spr_config config = {.rows = rows, .n_rows = N_VERB_OPTIONS, .actions = actions};
+
+	spr_config_print_table(&config, "verb-option", stdout);
+	for (size_t i = 0; i < N_VERBS; i++)
+		printf("verb\t%s\t%s\turl,timeout,json,limit,\t%s\n", verbs[i].name,
+		       verbs[i].arguments, verbs[i].help);
+}
+
 static int
 print_help(const spr_config *config)
 {

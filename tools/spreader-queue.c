@@ -50,6 +50,10 @@ run(int argc, char **argv)
 	case QUEUE_ACTION_HELP_MARKDOWN:
 		queue_options_print_markdown(stdout);
 		break;
+	case QUEUE_ACTION_HELP_TABLE:
+		queue_options_print_table(stdout);
+		queue_verbs_print_table();
+		break;
 	case QUEUE_ACTION_VERSION:
 		printf("spreader-queue %s (nng %s)\n", SPR_VERSION, spr_net_version());
 		break;

@@ -47,8 +47,8 @@ static const spr_config_row rows[] = {
 #undef X
 };
 
-enum { ACTION_HELP, ACTION_VERSION, ACTION_NONE };
-static const char *const actions[] = {"help", "version", NULL};
+enum { ACTION_HELP, ACTION_VERSION, ACTION_HELP_TABLE, ACTION_NONE };
+static const char *const actions[] = {"help", "version", "help-table", NULL};
 
 int
 ctl_fail(int code, const char *format, ...)
@@ -94,6 +94,21 @@ print_help(const spr_config *config)
 	      "Exit: 0 done, 1 the daemon said no or found nothing, 2 bad command line,\n"
 	      "69 the daemon cannot be reached.\n",
 	      stdout);
+}
+
+/* spr_config_print_table(), and a line for each verb: verb, NAME, ARGUMENTS, its options with commas between, HELP. */
+static void
+print_table(const spr_config *config)
+{
+	spr_config_print_table(config, "option", stdout);
+	for (size_t i = 0; i < N_VERBS; i++) {
+		printf("verb\t%s\t%s\t", verbs[i].name, verbs[i].arguments);
+		for (unsigned k = 0; k < CTL_N_OPTIONS; k++) {
+			if (((EVERYWHERE | verbs[i].options) & (1u << k)) != 0)
+				printf("%s,", rows[k].name);
+		}
+		printf("\t%s\n", verbs[i].help);
+	}
 }
 
 static const struct verb *
@@ -148,6 +163,10 @@ run(ctl *c, spr_config *config, int argc, char **argv)
 		return (ctl_fail(CTL_USAGE, "%s", spr_error_text(rv)));
 	if (action == ACTION_VERSION) {
 		printf("spreaderctl %s\n", SPR_VERSION);
+		return (CTL_OK);
+	}
+	if (action == ACTION_HELP_TABLE) {
+		print_table(config);
 		return (CTL_OK);
 	}
 	if (action == ACTION_HELP) {

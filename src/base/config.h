@@ -152,3 +152,10 @@ void spr_config_print_value(const spr_config *config, unsigned row, FILE *out);
 void spr_config_print_help(const spr_config *config, FILE *out);
 /* A table of all rows for a README. */
 void spr_config_print_markdown(const spr_config *config, FILE *out);
+/*
+ * For what makes man pages and shell completions, with tabs between columns:
+ *	action	NAME
+ *	KIND	NAME	TYPE	PLACEHOLDER	DEFAULT	RANGE	NOTES	HELP
+ * NOTES: each of "reload", "later", "not-in-file" that holds, and a comma.
+ */
+void spr_config_print_table(const spr_config *config, const char *kind, FILE *out);

@@ -1,6 +1,6 @@
 /*
- * config_print - what people read about the rows: values, --help, the README's table. All of it
- * from the table.
+ * config_print - what people, and the makers of man pages and completions, read about the rows: values, --help,
+ * the README's table, the bare table. All of it from the rows.
  */
 #include "base/config.h"
 
@@ -165,5 +165,40 @@ spr_config_print_markdown(const spr_config *config, FILE *out)
 		fprintf(out, "| `--%s%s%s` | %s | %s | %s%s |\n", row->name, gap(row),
 			placeholder(row), standard_of(row), has_range(row) ? row->range : "",
 			row->help, note_of(row));
+	}
+}
+
+static const char *
+type_name(spr_config_type type)
+{
+	static const char *const names[] = {
+#define X(name, field) [SPR_CONFIG_##name] = #name,
+	    SPR_CONFIG_TYPES(X)
+#undef X
+	};
+
+	return (names[type]);
+}
+
+void
+spr_config_print_table(const spr_config *config, const char *kind, FILE *out)
+{
+	static const struct {
+		unsigned flag;
+		const char *name;
+	} notes[] = {{SPR_CONFIG_RELOAD, "reload,"},
+		     {SPR_CONFIG_LATER, "later,"},
+		     {SPR_CONFIG_NOT_IN_FILE, "not-in-file,"}};
+
+	for (const char *const *action = config->actions; *action != NULL; action++)
+		fprintf(out, "action\t%s\n", *action);
+	for (unsigned i = 0; i < config->n_rows; i++) {
+		const spr_config_row *row = &config->rows[i];
+
+		fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\t", kind, row->name, type_name(row->type),
+			placeholder(row), standard_of(row), row->range);
+		for (unsigned k = 0; k < sizeof(notes) / sizeof(notes[0]); k++)
+			fputs((row->flags & notes[k].flag) != 0 ? notes[k].name : "", out);
+		fprintf(out, "\t%s\n", row->help);
 	}
 }

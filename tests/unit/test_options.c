@@ -514,6 +514,7 @@ test_actions(void **state)
 	    [SPR_ACTION_CHECK_CONFIG] = "--check-config",
 	    [SPR_ACTION_PRINT_CONFIG] = "--print-config",
 	    [SPR_ACTION_HELP_MARKDOWN] = "--help-markdown",
+	    [SPR_ACTION_HELP_TABLE] = "--help-table",
 	    [SPR_ACTION_RUN] = "--no-store-must-exist",
 	};
 	spr_options o;
