@@ -353,6 +353,18 @@ bind_outbox(spr_daemon *daemon)
 	return (rv);
 }
 
+/* Every other listener comes back after whatever a peer does to it. */
+static void
+warn_of_ws(const char *socket, const char *url)
+{
+	if (spr_transport_for(url) == &spr_transport_nng_sockets)
+		spr_warn("NNG-SOCKET",
+			 "socket=%s url=\"%s\" why=\"nng's own socket serves ws, and a peer that "
+			 "hangs up at "
+			 "the wrong moment can silence it: prefer tcp or ipc\"",
+			 socket, url);
+}
+
 /* Upstreams are known before the ledger and the dispatchers start: their table never changes afterwards. */
 static spr_err
 bind_ack(spr_daemon *daemon)
@@ -364,6 +376,7 @@ bind_ack(spr_daemon *daemon)
 	for (unsigned i = 0; rv == SPR_OK && i < options->n_ack_peers; i++) {
 		const spr_ack_peer *peer = &options->ack_peers[i];
 
+		warn_of_ws("ack", peer->url);
 		if (!peer->listen)
 			rv = spr_ledger_dial(daemon->ledger, peer->name, peer->url);
 		else if ((rv = spr_ledger_listen(daemon->ledger, peer->name, peer->url, bound)) ==
@@ -384,8 +397,10 @@ bind_control(spr_daemon *daemon)
 
 	if (options->control_listen.n == 0)
 		return (SPR_OK);
-	rv = spr_rep_adapter_open(&daemon->control_rep, daemon->control, CONTROL_WINDOW,
-				  CONTROL_REQUEST_MAX);
+	warn_of_ws("control", options->control_listen.item[0]);
+	rv = spr_rep_adapter_open(&daemon->control_rep,
+				  spr_transport_for(options->control_listen.item[0]),
+				  daemon->control, CONTROL_WINDOW, CONTROL_REQUEST_MAX);
 	for (unsigned i = 0; rv == SPR_OK && i < options->control_listen.n; i++) {
 		if ((rv = spr_rep_adapter_listen(daemon->control_rep,
 						 options->control_listen.item[i], bound)) == SPR_OK)

@@ -248,6 +248,35 @@ spr_options_least_inflight_bytes(const spr_options *options)
 	return (messages > jobs ? messages : jobs);
 }
 
+static bool
+is_ws(const char *url)
+{
+	return (strncmp(url, "ws", 2) == 0);
+}
+
+/* ws is served by sockets of nng's own, everything else by ours: one socket is one or the other. */
+static spr_err
+check_mixed(const spr_options *o)
+{
+	for (unsigned i = 1; i < o->control_listen.n; i++) {
+		if (is_ws(o->control_listen.item[i]) != is_ws(o->control_listen.item[0]))
+			return (refuse(o, SPR_OPTION_control_listen,
+				       "ws:// and other schemes cannot share the control socket"));
+	}
+	for (unsigned i = 0; i < o->n_ack_peers; i++) {
+		for (unsigned k = 0; k < i; k++) {
+			if (strcmp(o->ack_peers[i].name, o->ack_peers[k].name) == 0 &&
+			    is_ws(o->ack_peers[i].url) != is_ws(o->ack_peers[k].url))
+				return (refuse(o,
+					       o->ack_peers[i].listen ? SPR_OPTION_ack_listen
+								      : SPR_OPTION_ack_dial,
+					       "ws:// and other schemes cannot share the socket of "
+					       "one upstream"));
+		}
+	}
+	return (SPR_OK);
+}
+
 static spr_err
 check_sizes(const spr_options *o)
 {
@@ -305,7 +334,7 @@ spr_options_check(const spr_options *options)
 	spr_err rv = SPR_OK;
 
 	if ((rv = check_urls(options)) == SPR_OK && (rv = check_sockets(options)) == SPR_OK &&
-	    (rv = check_sizes(options)) == SPR_OK)
+	    (rv = check_mixed(options)) == SPR_OK && (rv = check_sizes(options)) == SPR_OK)
 		rv = check_leases(options);
 	return (rv);
 }

@@ -21,7 +21,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon.h"
-#include "net/rep.h"
+#include "net/net.h"
 #include "queue.h"
 #include "queue_input.h"
 
@@ -33,6 +33,7 @@ typedef struct endpoint {
 	queue_request_kind kind;
 	unsigned window;
 	queue *q;
+	const spr_transport *transport;
 	spr_rep *rep;
 	queue_request *requests; /* by number */
 	cJSON *bound;
@@ -73,14 +74,17 @@ on_reply(queue_request *request, const void *text, size_t len)
 {
 	endpoint *e = request->arg;
 
-	spr_rep_reply(e->rep, request->number, text, len);
+	e->transport->rep_reply(e->rep, request->number, text, len);
 }
 
 static spr_err
 open_endpoint(server *s, endpoint *e, const spr_config_list *urls, size_t max_request)
 {
-	spr_rep_config config = {
-	    .window = e->window, .max_request = max_request, .on_request = on_request, .arg = e};
+	spr_rep_config config = {.window = e->window,
+				 .max_request = max_request,
+				 .limit_name = "the limit of a request",
+				 .on_request = on_request,
+				 .arg = e};
 	char bound[SPR_URL_MAX];
 	spr_err rv = SPR_OK;
 
@@ -92,10 +96,11 @@ open_endpoint(server *s, endpoint *e, const spr_config_list *urls, size_t max_re
 	for (unsigned i = 0; i < e->window; i++)
 		e->requests[i] =
 		    (queue_request){.kind = e->kind, .reply = on_reply, .arg = e, .number = i};
-	if ((rv = spr_rep_open(&e->rep, &config)) != SPR_OK)
+	e->transport = spr_transport_for(urls->n > 0 ? urls->item[0] : "");
+	if ((rv = e->transport->rep_open(&e->rep, &config)) != SPR_OK)
 		return (rv);
 	for (unsigned i = 0; i < urls->n; i++) {
-		if ((rv = spr_rep_listen(e->rep, urls->item[i], bound)) != SPR_OK) {
+		if ((rv = e->transport->rep_listen(e->rep, urls->item[i], bound)) != SPR_OK) {
 			spr_wrap("--%s-listen %s", e->name, urls->item[i]);
 			return (rv);
 		}
@@ -245,7 +250,7 @@ start(server *s)
 	if ((rv = queue_start(s->q)) != SPR_OK)
 		return (rv);
 	for (int i = 0; i < N_ENDPOINTS; i++)
-		spr_rep_start(s->endpoints[i].rep);
+		s->endpoints[i].transport->rep_start(s->endpoints[i].rep);
 	if ((rv = start_input(s)) != SPR_OK)
 		return (rv);
 	if (s->options->to.n == 0)

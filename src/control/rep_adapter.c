@@ -13,6 +13,7 @@ typedef struct slot {
 } slot;
 
 struct spr_rep_adapter {
+	const spr_transport *transport;
 	spr_control *control;
 	spr_rep *rep;
 	slot slot[]; /* by request number */
@@ -24,7 +25,7 @@ on_reply(void *arg, const char *text, size_t len)
 {
 	slot *s = arg;
 
-	spr_rep_reply(s->adapter->rep, s->number, text, len);
+	s->adapter->transport->rep_reply(s->adapter->rep, s->number, text, len);
 }
 
 /* [nng-cb] */
@@ -45,12 +46,13 @@ on_pipe(void *arg, int change)
 }
 
 spr_err
-spr_rep_adapter_open(spr_rep_adapter **out, spr_control *control, unsigned window,
-		     size_t max_request)
+spr_rep_adapter_open(spr_rep_adapter **out, const spr_transport *transport, spr_control *control,
+		     unsigned window, size_t max_request)
 {
 	spr_rep_adapter *adapter = spr_mem_zalloc(sizeof(*adapter) + window * sizeof(slot));
 	spr_rep_config config = {.window = window,
 				 .max_request = max_request,
+				 .limit_name = "the limit of a control request",
 				 .pipes = {.on_pipe = on_pipe},
 				 .on_request = on_request,
 				 .arg = adapter};
@@ -59,11 +61,12 @@ spr_rep_adapter_open(spr_rep_adapter **out, spr_control *control, unsigned windo
 	if (adapter == NULL) {
 		return (spr_fail(SPR_E_NOMEM, "open control socket: out of memory"));
 	}
+	adapter->transport = transport;
 	adapter->control = control;
 	for (unsigned i = 0; i < window; i++) {
 		adapter->slot[i] = (slot){.adapter = adapter, .number = i};
 	}
-	if ((rv = spr_rep_open(&adapter->rep, &config)) != SPR_OK) {
+	if ((rv = transport->rep_open(&adapter->rep, &config)) != SPR_OK) {
 		spr_wrap("open control socket");
 		spr_mem_free(adapter);
 		return (rv);
@@ -75,19 +78,19 @@ spr_rep_adapter_open(spr_rep_adapter **out, spr_control *control, unsigned windo
 spr_err
 spr_rep_adapter_listen(spr_rep_adapter *adapter, const char *url, char *bound)
 {
-	return (spr_rep_listen(adapter->rep, url, bound));
+	return (adapter->transport->rep_listen(adapter->rep, url, bound));
 }
 
 void
 spr_rep_adapter_start(spr_rep_adapter *adapter)
 {
-	spr_rep_start(adapter->rep);
+	adapter->transport->rep_start(adapter->rep);
 }
 
 void
 spr_rep_adapter_stop(spr_rep_adapter *adapter)
 {
-	spr_rep_stop(adapter->rep);
+	adapter->transport->rep_stop(adapter->rep);
 }
 
 void
@@ -96,6 +99,6 @@ spr_rep_adapter_close(spr_rep_adapter *adapter)
 	if (adapter == NULL) {
 		return;
 	}
-	spr_rep_close(adapter->rep);
+	adapter->transport->rep_close(adapter->rep);
 	spr_mem_free(adapter);
 }

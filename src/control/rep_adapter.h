@@ -1,5 +1,5 @@
 /*
- * rep_adapter - control over SP REP: hands what net/rep.h receives to control, and control's
+ * rep_adapter - control over SP REP: hands what net receives to control, and control's
  * replies back.
  *
  * Writer      on_request on the transport's threads
@@ -13,13 +13,13 @@
 #pragma once
 
 #include "control/control.h"
-#include "net/rep.h"
+#include "net/net.h"
 
 typedef struct spr_rep_adapter spr_rep_adapter;
 
 /* [main] control must outlive it. */
-spr_err spr_rep_adapter_open(spr_rep_adapter **out, spr_control *control, unsigned window,
-			     size_t max_request);
+spr_err spr_rep_adapter_open(spr_rep_adapter **out, const spr_transport *transport,
+			     spr_control *control, unsigned window, size_t max_request);
 /* [main] bound gets the URL really bound; SPR_URL_MAX bytes. */
 spr_err spr_rep_adapter_listen(spr_rep_adapter *adapter, const char *url, char *bound);
 /* [main] */

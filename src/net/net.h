@@ -1,9 +1,11 @@
 /*
- * net - endpoints as the data path sees them, behind one small table of functions, so that a second
+ * net - endpoints as the daemon sees them, behind one small table of functions, so that a second
  * transport for the same wire protocol can stand beside the first.
  *
  * pull  receives: `receives` are in flight at once; each is one writer of one set of rings.
  * push  sends: each dispatcher has a lane of `slots` sends in flight; a full lane is back-pressure.
+ * req   asks: `window` requests in flight at once; the caller knows which slots are free.
+ * rep   answers: `window` requests are worked on at once; further ones wait in their connections.
  *
  * Callbacks run on the transport's threads ([nng-cb]) and must not block.
  */
@@ -21,6 +23,8 @@
 typedef struct spr_pull spr_pull;
 typedef struct spr_push spr_push;
 typedef struct spr_push_lane spr_push_lane;
+typedef struct spr_req spr_req;
+typedef struct spr_rep spr_rep;
 
 /* A job being built. The builder fills data[0..len). */
 typedef struct spr_out {
@@ -58,6 +62,35 @@ typedef struct spr_push_config {
 	void (*on_done)(void *lane_arg, void *cookie, size_t len, spr_err result);
 } spr_push_config;
 
+typedef struct spr_req_config {
+	unsigned window;
+	unsigned timeout_ms; /* from send to reply */
+	size_t max_reply;
+	const char *limit_name; /* of max_reply, for the log */
+	spr_pipe_events pipes;
+	/*
+	 * [nng-cb, main in stop] Once for every send: SPR_OK with the reply, whose bytes are valid until it returns, or
+	 * SPR_E_TIMEOUT, SPR_E_CLOSED, SPR_E_CANCELLED, SPR_E_NOMEM without. What was written before the send is
+	 * visible (E6).
+	 */
+	void (*on_reply)(void *arg, unsigned slot, spr_err result, const uint8_t *data, size_t len);
+	void *arg;
+} spr_req_config;
+
+typedef struct spr_rep_config {
+	unsigned window;
+	size_t max_request; /* a longer one costs its sender the connection */
+	const char *limit_name;
+	unsigned stall_ms; /* how long a peer may take nothing of its replies; 0: half a minute */
+	spr_pipe_events pipes;
+	/*
+	 * [nng-cb, whoever replies] Must not block. The owner replies with the same number, once, from any thread, and
+	 * from here too; until then the bytes are valid.
+	 */
+	void (*on_request)(void *arg, unsigned number, const uint8_t *data, size_t len);
+	void *arg;
+} spr_rep_config;
+
 /* One transport. Every function is [main] unless it says otherwise; none blocks for the network. */
 typedef struct spr_transport {
 	const char *name;
@@ -94,12 +127,35 @@ typedef struct spr_transport {
 	bool (*push_flush)(spr_push *push, uint64_t deadline_ns);
 	/* [main] No lane may be in use any more and no send in flight. NULL is fine. */
 	void (*push_close)(spr_push *push);
+
+	spr_err (*req_open)(spr_req **out, const spr_req_config *config);
+	spr_err (*req_listen)(spr_req *req, const char *url, char *bound);
+	spr_err (*req_dial)(spr_req *req, const char *url);
+	/* [one thread] Copies the bytes; the slot, 0..window-1, must be free. On an error, as SPR_E_CLOSED when nobody is
+	 * connected, nothing was sent and on_reply will not be called. */
+	spr_err (*req_send)(spr_req *req, unsigned slot, const void *data, size_t len);
+	/* [any] Peers connected now. */
+	unsigned (*req_peers)(const spr_req *req);
+	/* Ends every request; when it returns no callback runs or will. */
+	void (*req_stop)(spr_req *req);
+	void (*req_close)(spr_req *req); /* NULL is fine */
+
+	spr_err (*rep_open)(spr_rep **out, const spr_rep_config *config);
+	spr_err (*rep_listen)(spr_rep *rep, const char *url, char *bound);
+	void (*rep_start)(spr_rep *rep); /* before it, requests wait */
+	/* [any] Exactly once per request; copies the bytes. A peer that has gone gets nothing. */
+	void (*rep_reply)(spr_rep *rep, unsigned number, const void *data, size_t len);
+	/* When it returns no on_request runs or will; what is owed may still be replied, to nobody. */
+	void (*rep_stop)(spr_rep *rep);
+	void (*rep_close)(spr_rep *rep); /* NULL is fine */
 } spr_transport;
 
 /* tcp and unix sockets, both ways. */
 extern const spr_transport spr_transport_nng;
 /* Every scheme nng knows; sends over its PUSH socket, which does not stand workers that come and go. */
 extern const spr_transport spr_transport_nng_sockets;
+/* [any] The one of the two above that serves this URL. */
+const spr_transport *spr_transport_for(const char *url);
 /* Sends only, to nowhere: jobs are thrown away and completed at once. */
 extern const spr_transport spr_transport_none;
 

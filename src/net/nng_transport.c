@@ -2,10 +2,16 @@
  * nng_transport - the tables that make nng's endpoints transports: one has streams of our own, the other, for schemes whose
  * framing is nng's alone (ws), its PULL and PUSH sockets.
  */
+#include <string.h>
+
 #include "net/nng_pull.h"
 #include "net/nng_push.h"
+#include "net/nng_rep.h"
+#include "net/nng_req.h"
 #include "net/sp_pull.h"
 #include "net/sp_push.h"
+#include "net/sp_rep.h"
+#include "net/sp_req.h"
 
 const spr_transport spr_transport_nng = {
     .name = "nng",
@@ -28,6 +34,19 @@ const spr_transport spr_transport_nng = {
     .lane_busy = spr_sp_lane_busy,
     .push_flush = spr_sp_push_flush,
     .push_close = spr_sp_push_close,
+    .req_open = spr_sp_req_open,
+    .req_listen = spr_sp_req_listen,
+    .req_dial = spr_sp_req_dial,
+    .req_send = spr_sp_req_send,
+    .req_peers = spr_sp_req_peers,
+    .req_stop = spr_sp_req_stop,
+    .req_close = spr_sp_req_close,
+    .rep_open = spr_sp_rep_open,
+    .rep_listen = spr_sp_rep_listen,
+    .rep_start = spr_sp_rep_start,
+    .rep_reply = spr_sp_rep_reply,
+    .rep_stop = spr_sp_rep_stop,
+    .rep_close = spr_sp_rep_close,
 };
 
 const spr_transport spr_transport_nng_sockets = {
@@ -51,4 +70,23 @@ const spr_transport spr_transport_nng_sockets = {
     .lane_busy = spr_nng_lane_busy,
     .push_flush = spr_nng_push_flush,
     .push_close = spr_nng_push_close,
+    .req_open = spr_nng_req_open,
+    .req_listen = spr_nng_req_listen,
+    .req_dial = spr_nng_req_dial,
+    .req_send = spr_nng_req_send,
+    .req_peers = spr_nng_req_peers,
+    .req_stop = spr_nng_req_stop,
+    .req_close = spr_nng_req_close,
+    .rep_open = spr_nng_rep_open,
+    .rep_listen = spr_nng_rep_listen,
+    .rep_start = spr_nng_rep_start,
+    .rep_reply = spr_nng_rep_reply,
+    .rep_stop = spr_nng_rep_stop,
+    .rep_close = spr_nng_rep_close,
 };
+
+const spr_transport *
+spr_transport_for(const char *url)
+{
+	return (strncmp(url, "ws", 2) == 0 ? &spr_transport_nng_sockets : &spr_transport_nng);
+}

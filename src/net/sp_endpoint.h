@@ -19,6 +19,8 @@
 
 #include "net/nng_common.h"
 
+#define SPR_SP_REQ  0x30
+#define SPR_SP_REP  0x31
 #define SPR_SP_PUSH 0x50
 #define SPR_SP_PULL 0x51
 

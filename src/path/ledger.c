@@ -264,7 +264,7 @@ spr_ledger_new(spr_ledger **out, const spr_ledger_config *config)
 }
 
 static spr_err
-get_upstream(spr_ledger *ledger, const char *name, spr_upstream **out)
+get_upstream(spr_ledger *ledger, const char *name, const char *url, spr_upstream **out)
 {
 	const spr_ledger_config *config = &ledger->config;
 	spr_upstream *self;
@@ -280,6 +280,7 @@ get_upstream(spr_ledger *ledger, const char *name, spr_upstream **out)
 				 MAX_UPSTREAMS));
 	self = &ledger->upstreams[ledger->n_upstreams++]; /* counted first: free must see a
 							     half-made one */
+	self->transport = spr_transport_for(url);         /* and for all its other URLs */
 	self->answers = config->answers;
 	self->replies = &ledger->replies;
 	self->wake = wake_ledger;
@@ -296,18 +297,18 @@ spr_err
 spr_ledger_listen(spr_ledger *ledger, const char *name, const char *url, char *bound)
 {
 	spr_upstream *self;
-	spr_err rv = get_upstream(ledger, name, &self);
+	spr_err rv = get_upstream(ledger, name, url, &self);
 
-	return (rv != SPR_OK ? rv : spr_req_listen(self->req, url, bound));
+	return (rv != SPR_OK ? rv : self->transport->req_listen(self->req, url, bound));
 }
 
 spr_err
 spr_ledger_dial(spr_ledger *ledger, const char *name, const char *url)
 {
 	spr_upstream *self;
-	spr_err rv = get_upstream(ledger, name, &self);
+	spr_err rv = get_upstream(ledger, name, url, &self);
 
-	return (rv != SPR_OK ? rv : spr_req_dial(self->req, url));
+	return (rv != SPR_OK ? rv : self->transport->req_dial(self->req, url));
 }
 
 uint16_t
@@ -339,8 +340,10 @@ spr_ledger_stop(spr_ledger *ledger)
 {
 	spr_agent_stop(&ledger->agent);
 	for (unsigned i = 0; i < ledger->n_upstreams; i++) {
-		if (ledger->upstreams[i].req != NULL)
-			spr_req_stop(ledger->upstreams[i].req);
+		const spr_upstream *self = &ledger->upstreams[i];
+
+		if (self->req != NULL)
+			self->transport->req_stop(self->req);
 	}
 }
 
@@ -367,6 +370,6 @@ spr_ledger_peers(const spr_ledger *ledger)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < ledger->n_upstreams; i++)
-		n += spr_req_peers(ledger->upstreams[i].req);
+		n += ledger->upstreams[i].transport->req_peers(ledger->upstreams[i].req);
 	return (n);
 }

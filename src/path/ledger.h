@@ -20,7 +20,7 @@
 #pragma once
 
 #include "base/agent.h"
-#include "net/req.h"
+#include "net/net.h"
 #include "path/answers.h"
 #include "path/dead_letter.h"
 #include "path/intake.h"

@@ -23,6 +23,8 @@
 #include "base/counters.h"
 #include "base/crash_point.h"
 
+#define MAX_REPLY ((size_t)64 << 10)
+
 static void
 on_ack_pipe(void *arg, int change)
 {
@@ -55,7 +57,8 @@ spr_upstream_init(spr_upstream *self, const char *name, unsigned window, unsigne
 	spr_req_config req = {
 	    .window = window,
 	    .timeout_ms = timeout_ms,
-	    .max_reply = 64 * 1024,
+	    .max_reply = MAX_REPLY,
+	    .limit_name = "the limit of a reply to answers",
 	    .pipes = {.on_pipe = on_ack_pipe, .arg = self},
 	    .on_reply = on_reply,
 	    .arg = self,
@@ -68,13 +71,14 @@ spr_upstream_init(spr_upstream *self, const char *name, unsigned window, unsigne
 		return (SPR_E_NOMEM);
 	for (unsigned i = 0; i < window; i++)
 		self->slots[i].upstream = self;
-	return (spr_req_open(&self->req, &req));
+	return (self->transport->req_open(&self->req, &req));
 }
 
 void
 spr_upstream_fini(spr_upstream *self)
 {
-	spr_req_close(self->req);
+	if (self->req != NULL)
+		self->transport->req_close(self->req);
 	spr_mem_free(self->slots);
 	spr_mem_free(self->name);
 }
@@ -221,8 +225,8 @@ send_batch(spr_upstream *self, spr_notification *batch, const char *instance, sp
 	}
 	slot->batch = batch;
 	self->n_out++;
-	if (spr_req_send(self->req, (unsigned)(slot - self->slots), text->data, text->len) !=
-	    SPR_OK) {
+	if (self->transport->req_send(self->req, (unsigned)(slot - self->slots), text->data,
+				      text->len) != SPR_OK) {
 		slot->batch = NULL;
 		self->n_out--;
 		retry_later(self, batch, false, now_ns);
@@ -254,7 +258,7 @@ spr_upstream_send(spr_upstream *self, const char *instance, spr_text *text, uint
 	if (atomic_exchange_explicit(&self->reconnected, false, memory_order_relaxed))
 		hasten(self, now_ns);
 	*wake_at_ns = 0;
-	if (spr_req_peers(self->req) == 0)
+	if (self->transport->req_peers(self->req) == 0)
 		return (
 		    0); /* nobody there: the answers wait here, and a peer that comes wakes us */
 	while (free_slot(self) != NULL) {

@@ -14,7 +14,7 @@
 #pragma once
 
 #include "base/stack.h"
-#include "net/req.h"
+#include "net/net.h"
 #include "path/answer_text.h"
 #include "path/answers.h"
 #include "path/notification.h"
@@ -46,6 +46,7 @@ typedef struct spr_answer_slot {
 struct spr_upstream {
 	/* constant after init */
 	char *name;
+	const spr_transport *transport;
 	spr_req *req;
 	unsigned window;
 	unsigned batch;
@@ -68,7 +69,7 @@ struct spr_upstream {
 	uint64_t last_send_ns;
 };
 
-/* [main] The caller has set answers, replies, wake, wake_arg and retry_min_ms, the rest is zero. fini accepts what it leaves. */
+/* [main] The caller has set transport, answers, replies, wake, wake_arg and retry_min_ms, the rest is zero. fini accepts what it leaves. */
 spr_err spr_upstream_init(spr_upstream *upstream, const char *name, unsigned window, unsigned batch,
 			  unsigned timeout_ms);
 void spr_upstream_fini(spr_upstream *upstream);

@@ -89,17 +89,6 @@ deserves(unsigned id)
 	return (id % 4 == 0 ? SPREADER_REASON_PUSH_FAILED : SPREADER_REASON_NONE);
 }
 
-#if defined(__SANITIZE_ADDRESS__)
-/* nng 1.5 loses the message of a send that is under way when its connection goes (nng issue 1713). */
-const char *__lsan_default_suppressions(void);
-
-const char *
-__lsan_default_suppressions(void)
-{
-	return ("leak:spr_req_send\n");
-}
-#endif
-
 /*
  * The upstream
  */

@@ -270,7 +270,7 @@ test_ack_peers(void **state)
 		bool listen;
 	} expected[] = {
 	    {"a", "tcp://h:1", false},          {"a", "tcp://h:4", false},
-	    {"a", "ws://h:5/x?y=z", true},      {"", "ws://h:2/x?y=z", false},
+	    {"a", "abstract://y", true},        {"", "ws://h:2/x?y=z", false},
 	    {"b.c_d-9", "ipc:///tmp/x", false},
 	};
 	spr_options o;
@@ -280,7 +280,7 @@ test_ack_peers(void **state)
 	    parse(
 		&o,
 		"--ack-dial=a=tcp://h:1 --ack-dial=ws://h:2/x?y=z --ack-dial b.c_d-9=ipc:///tmp/x "
-		"--ack-dial=a=tcp://h:4 --ack-listen=a=ws://h:5/x?y=z"),
+		"--ack-dial=a=tcp://h:4 --ack-listen=a=abstract://y"),
 	    SPR_OK);
 	assert_int_equal(o.n_ack_peers, 5);
 	for (unsigned i = 0; i < 5; i++) {
@@ -326,6 +326,13 @@ static const struct {
      "SPREADER_CONTROL_URLS: no such option; --help lists them"},
     {"--config /nonexistent/x.json", SPR_E_CONFIG,
      "/nonexistent/x.json: cannot read: No such file or directory"},
+    /* two kinds of sockets */
+    {"--control-listen ipc:///c --control-listen ws://127.0.0.1:0/", SPR_E_CONFIG,
+     "--control-listen: ws:// and other schemes cannot share the control socket"},
+    {"--ack-dial ws://h:1/ --ack-dial tcp://h:2", SPR_E_CONFIG,
+     "--ack-dial: ws:// and other schemes cannot share the socket of one upstream"},
+    {"--ack-dial a=tcp://h:1 --ack-dial b=ws://h:2/ --ack-listen a=ws://h:3/", SPR_E_CONFIG,
+     "--ack-listen: ws:// and other schemes cannot share the socket of one upstream"},
     /* not built */
     {"--confirm receipt", SPR_E_CONFIG, "--confirm: receipt is not in this version; only push is"},
     {"--job-id", SPR_E_CONFIG, "--job-id: true is not in this version; only false is"},

@@ -28,7 +28,7 @@ setup(void **state)
 	env_init(&d->env, ":memory:");
 	assert_ok(spr_control_new(&d->control, &d->env));
 	assert_ok(spr_control_start(d->control));
-	assert_ok(spr_rep_adapter_open(&d->adapter, d->control, WINDOW, MAX_REQUEST));
+	assert_ok(spr_rep_adapter_open(&d->adapter, &spr_transport_nng, d->control, WINDOW, MAX_REQUEST));
 	assert_ok(spr_rep_adapter_listen(d->adapter, "tcp://127.0.0.1:0", d->url));
 	spr_rep_adapter_start(d->adapter);
 	*state = d;
@@ -115,7 +115,7 @@ test_bad_address(void **state)
 	char bound[SPR_URL_MAX];
 	spr_err rv;
 
-	assert_ok(spr_rep_adapter_open(&other, d->control, WINDOW, MAX_REQUEST));
+	assert_ok(spr_rep_adapter_open(&other, &spr_transport_nng, d->control, WINDOW, MAX_REQUEST));
 	assert_fails(spr_rep_adapter_listen(other, d->url, bound), SPR_E_ADDRESS);
 	spr_rep_adapter_stop(other);
 	spr_rep_adapter_close(other);
@@ -123,10 +123,10 @@ test_bad_address(void **state)
 
 	other = NULL;
 	spr_mem_fail_at(1);
-	rv = spr_rep_adapter_open(&other, d->control, WINDOW, MAX_REQUEST);
+	rv = spr_rep_adapter_open(&other, &spr_transport_nng, d->control, WINDOW, MAX_REQUEST);
 	spr_mem_fail_at(2);
 	assert_int_equal(rv, SPR_E_NOMEM);
-	rv = spr_rep_adapter_open(&other, d->control, WINDOW, MAX_REQUEST);
+	rv = spr_rep_adapter_open(&other, &spr_transport_nng, d->control, WINDOW, MAX_REQUEST);
 	spr_mem_fail_at(0);
 	assert_int_equal(rv, SPR_E_NOMEM);
 	assert_null(other);

@@ -55,6 +55,7 @@ scene_open(unsigned window, unsigned batch, unsigned timeout_ms)
 	spr_stack_init(&s->replies);
 	s->now_ns = T0;
 	s->peer = rep_listen();
+	s->upstream.transport = &spr_transport_nng;
 	s->upstream.replies = &s->replies;
 	s->upstream.wake = on_wake;
 	s->upstream.wake_arg = s;
@@ -81,14 +82,14 @@ accept_peer(scene *s)
 	unsigned before = atomic_load(&s->n_wakes);
 
 	rep_accept(&s->peer);
-	assert_true(wait_until(spr_req_peers(s->upstream.req) == 1, REP_WAIT_MS));
+	assert_true(wait_until(spr_transport_nng.req_peers(s->upstream.req) == 1, REP_WAIT_MS));
 	assert_true(wait_until(atomic_load(&s->n_wakes) > before, REP_WAIT_MS));
 }
 
 static void
 connect_peer(scene *s)
 {
-	assert_ok(spr_req_dial(s->upstream.req, s->peer.url));
+	assert_ok(spr_transport_nng.req_dial(s->upstream.req, s->peer.url));
 	accept_peer(s);
 }
 
@@ -523,12 +524,12 @@ absent_then_present(void **state)
 	(void)state;
 
 	/* connected, but for the handshake */
-	assert_ok(spr_req_dial(s->upstream.req, s->peer.url));
+	assert_ok(spr_transport_nng.req_dial(s->upstream.req, s->peer.url));
 	add(s, 1);
 	assert_int_equal(turn_at(s, T0), 0);
-	assert_int_equal(spr_req_peers(s->upstream.req), 0);
+	assert_int_equal(spr_transport_nng.req_peers(s->upstream.req), 0);
 	accept_peer(s);
-	assert_true(wait_until(spr_req_peers(s->upstream.req) == 1, REP_WAIT_MS));
+	assert_true(wait_until(spr_transport_nng.req_peers(s->upstream.req) == 1, REP_WAIT_MS));
 	assert_int_equal(turn_at(s, T0), 1);
 	accept_next(s, "\"1\"", 1);
 	scene_close(s);
@@ -601,6 +602,7 @@ init_without_memory(void **state)
 	for (unsigned long i = 1; i <= n; i++) {
 		spr_upstream_fini(&s->upstream);
 		memset(&s->upstream, 0, sizeof(s->upstream));
+		s->upstream.transport = &spr_transport_nng;
 		spr_mem_fail_at(i);
 		assert_fails(spr_upstream_init(&s->upstream, "eu", 8, 256, 1), SPR_E_NOMEM);
 	}

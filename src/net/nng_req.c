@@ -1,16 +1,17 @@
 /*
- * req - requests on the contexts of one REQ socket (nng).
+ * nng_req - requests on the contexts of one REQ socket.
  *
  * nng's own re-sending is off: the caller decides about every retry, and a lost connection is told
  * at once instead of after a minute. The receive is posted only when the send has completed:
  * posting both crashes nng 1.5.
  */
-#include "net/req.h"
+#include "net/nng_req.h"
 
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/req.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "net/nng_common.h"
 
@@ -22,6 +23,7 @@ typedef struct req_slot {
 	/* handed over by nng's own locks */
 	bool is_busy;    /* its on_reply is still to be called */
 	bool is_sending; /* else receiving */
+	uint64_t deadline_ns;
 	unsigned number;
 } req_slot;
 
@@ -57,6 +59,18 @@ finish(req_slot *slot, spr_err result, const uint8_t *data, size_t len)
 	config->on_reply(config->arg, slot->number, result, data, len);
 }
 
+/* What of the limit the send has left. */
+static void
+receive_reply(req_slot *slot)
+{
+	uint64_t now_ns = spr_clock_now_ns();
+	uint64_t left_ns = slot->deadline_ns > now_ns ? slot->deadline_ns - now_ns : 0;
+
+	slot->is_sending = false;
+	nng_aio_set_timeout(slot->aio, (nng_duration)(left_ns / SPR_NS_PER_MS + 1));
+	nng_ctx_recv(slot->ctx, slot->aio);
+}
+
 static void
 on_req_event(void *arg)
 {
@@ -65,8 +79,7 @@ on_req_event(void *arg)
 	nng_msg *msg;
 
 	if (slot->is_sending && rv == 0) {
-		slot->is_sending = false;
-		nng_ctx_recv(slot->ctx, slot->aio);
+		receive_reply(slot);
 		return;
 	}
 	if (rv != 0) {
@@ -96,12 +109,11 @@ open_slot(spr_req *req, unsigned number)
 	if ((rv = nng_ctx_set_ms(slot->ctx, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE)) != 0 ||
 	    (rv = nng_aio_alloc(&slot->aio, on_req_event, slot)) != 0)
 		return (rv);
-	nng_aio_set_timeout(slot->aio, (nng_duration)req->config.timeout_ms);
 	return (0);
 }
 
 spr_err
-spr_req_open(spr_req **out, const spr_req_config *config)
+spr_nng_req_open(spr_req **out, const spr_req_config *config)
 {
 	spr_err rv = SPR_E_NOMEM;
 	spr_req *req = spr_mem_zalloc(sizeof(*req));
@@ -130,24 +142,24 @@ spr_req_open(spr_req **out, const spr_req_config *config)
 	*out = req;
 	return (SPR_OK);
 fail:
-	spr_req_close(req);
+	spr_nng_req_close(req);
 	return (rv);
 }
 
 spr_err
-spr_req_listen(spr_req *req, const char *url, char *bound)
+spr_nng_req_listen(spr_req *req, const char *url, char *bound)
 {
 	return (spr_nng_listen(req->socket, url, bound));
 }
 
 spr_err
-spr_req_dial(spr_req *req, const char *url)
+spr_nng_req_dial(spr_req *req, const char *url)
 {
 	return (spr_nng_dial(req->socket, url));
 }
 
 spr_err
-spr_req_send(spr_req *req, unsigned number, const void *data, size_t len)
+spr_nng_req_send(spr_req *req, unsigned number, const void *data, size_t len)
 {
 	req_slot *slot = &req->slots[number];
 	nng_msg *msg;
@@ -155,6 +167,8 @@ spr_req_send(spr_req *req, unsigned number, const void *data, size_t len)
 	SPR_ASSERT(number < req->config.window && !slot->is_busy);
 	if (req->is_stopped)
 		return (SPR_E_CANCELLED);
+	if (spr_nng_req_peers(req) == 0)
+		return (SPR_E_CLOSED);
 	if (nng_msg_alloc(&msg, 0) != 0)
 		return (SPR_E_NOMEM);
 	if (nng_msg_append(msg, data, len) != 0) {
@@ -163,13 +177,15 @@ spr_req_send(spr_req *req, unsigned number, const void *data, size_t len)
 	}
 	slot->is_busy = true;
 	slot->is_sending = true;
+	slot->deadline_ns = spr_clock_now_ns() + req->config.timeout_ms * SPR_NS_PER_MS;
+	nng_aio_set_timeout(slot->aio, (nng_duration)req->config.timeout_ms);
 	nng_aio_set_msg(slot->aio, msg);
 	nng_ctx_send(slot->ctx, slot->aio); /* E6: nng's lock orders this before on_reply */
 	return (SPR_OK);
 }
 
 unsigned
-spr_req_peers(const spr_req *req)
+spr_nng_req_peers(const spr_req *req)
 {
 	int peers = atomic_load_explicit(&req->peers, memory_order_relaxed /* a gauge */);
 
@@ -177,7 +193,7 @@ spr_req_peers(const spr_req *req)
 }
 
 void
-spr_req_stop(spr_req *req)
+spr_nng_req_stop(spr_req *req)
 {
 	req->is_stopped = true;
 	for (unsigned i = 0; i < req->config.window; i++) {
@@ -192,12 +208,12 @@ spr_req_stop(spr_req *req)
 }
 
 void
-spr_req_close(spr_req *req)
+spr_nng_req_close(spr_req *req)
 {
 	if (req == NULL)
 		return;
 	if (req->slots != NULL)
-		spr_req_stop(req);
+		spr_nng_req_stop(req);
 	for (unsigned i = 0; req->slots != NULL && i < req->config.window; i++) {
 		if (req->slots[i].has_ctx)
 			nng_ctx_close(req->slots[i].ctx);

@@ -1,10 +1,10 @@
 /*
- * rep - a parallel REP server on the contexts of one socket (nng).
+ * nng_rep - a parallel REP server on the contexts of one socket.
  *
  * Each context goes round receive -> work -> reply -> receive. While its request is being worked on
  * nothing of the context runs, so the owner of the request may reply from any thread.
  */
-#include "net/rep.h"
+#include "net/nng_rep.h"
 
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
@@ -66,7 +66,7 @@ on_rep_event(void *arg)
 }
 
 spr_err
-spr_rep_open(spr_rep **out, const spr_rep_config *config)
+spr_nng_rep_open(spr_rep **out, const spr_rep_config *config)
 {
 	spr_err rv = SPR_E_NOMEM;
 	spr_rep *rep = spr_mem_zalloc(sizeof(*rep));
@@ -102,25 +102,25 @@ spr_rep_open(spr_rep **out, const spr_rep_config *config)
 fail_nng: /* a foreign code ends here */
 	rv = spr_fail(spr_err_from_nng(nrv), "open control context: %s", nng_strerror(nrv));
 fail:
-	spr_rep_close(rep);
+	spr_nng_rep_close(rep);
 	return (rv);
 }
 
 spr_err
-spr_rep_listen(spr_rep *rep, const char *url, char *bound)
+spr_nng_rep_listen(spr_rep *rep, const char *url, char *bound)
 {
 	return (spr_nng_listen(rep->socket, url, bound));
 }
 
 void
-spr_rep_start(spr_rep *rep)
+spr_nng_rep_start(spr_rep *rep)
 {
 	for (unsigned i = 0; i < rep->config.window; i++)
 		receive_next(&rep->slots[i]);
 }
 
 void
-spr_rep_reply(spr_rep *rep, unsigned number, const void *data, size_t len)
+spr_nng_rep_reply(spr_rep *rep, unsigned number, const void *data, size_t len)
 {
 	rep_slot *slot = &rep->slots[number];
 	nng_msg *msg = NULL;
@@ -141,7 +141,7 @@ spr_rep_reply(spr_rep *rep, unsigned number, const void *data, size_t len)
 }
 
 void
-spr_rep_stop(spr_rep *rep)
+spr_nng_rep_stop(spr_rep *rep)
 {
 	for (unsigned i = 0; i < rep->config.window; i++) {
 		if (rep->slots[i].aio != NULL)
@@ -150,12 +150,12 @@ spr_rep_stop(spr_rep *rep)
 }
 
 void
-spr_rep_close(spr_rep *rep)
+spr_nng_rep_close(spr_rep *rep)
 {
 	if (rep == NULL)
 		return;
 	if (rep->slots != NULL)
-		spr_rep_stop(rep);
+		spr_nng_rep_stop(rep);
 	for (unsigned i = 0; rep->slots != NULL && i < rep->config.window; i++) {
 		if (rep->slots[i].has_ctx)
 			nng_ctx_close(rep->slots[i].ctx);
