@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""The Debian package: what is in it, what it needs, and that it installs, runs as its user and goes without a trace.
+
+The machine's own root is the lower layer of an overlay, so that dpkg meets real dependencies and real maintainer scripts
+while nothing of it reaches the machine. Processes, network and mounts have name spaces of their own, which end with the test.
+"""
+import fcntl
+import os
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+import dist
+
+LIBRARIES = {"libc6", "libcjson1", "libck0", "libmicrohttpd12", "libnng1", "libsqlite3-0", "libxxhash0"}
+FILES = """
+etc/spreader/spreader.json lib/systemd/system/spreaderd.service lib/sysusers.d/spreader.conf lib/tmpfiles.d/spreader.conf
+bin/spreader-queue bin/spreaderctl sbin/spreaderd share/doc/spreader/changelog.gz
+share/man/man1/spreader-queue.1.gz share/man/man1/spreaderctl.1.gz share/man/man5/spreader.json.5.gz share/man/man8/spreaderd.8.gz
+""".split()
+# What nobody has decided yet: whose it is, and under which licence.
+LINTIAN_SUPPRESSED = "bogus-mail-host,bogus-mail-host-in-debian-changelog,no-copyright-file"
+
+
+def run(*argv, **more):
+    return subprocess.run(argv, capture_output=True, text=True, timeout=dist.DEADLINE_S, **more)
+
+
+def make_packages(folder):
+    made = run("cpack", "-G", "DEB", "--config", dist.BUILD / "CPackConfig.cmake", "-B", folder)
+    if made.returncode != 0:
+        raise AssertionError(made.stdout + made.stderr)
+    return {path.name.split("_")[0]: path for path in Path(folder).glob("*.deb")}
+
+
+def why_no_overlay():
+    if os.geteuid() != 0:
+        return "only root can make an overlay"
+    if not shutil.which("systemd-sysusers"):
+        return "systemd-sysusers, which the package depends on, is not installed"
+    return "" if run("unshare", "--mount", "--net", "--pid", "--fork", "true").returncode == 0 else "name spaces are refused here"
+
+
+class Package(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        for tool in ("cpack", "dpkg-deb", "dpkg-shlibdeps"):
+            if not shutil.which(tool):
+                raise unittest.SkipTest(tool + " is not installed")
+        if os.environ.get("SPR_SANITIZE", "none") != "none":
+            raise unittest.SkipTest("a sanitized build is not packed")
+        cls.folder = tempfile.TemporaryDirectory(prefix="spr-package-")
+        cls.addClassCleanup(cls.folder.cleanup)
+        cls.packages = make_packages(cls.folder.name)
+
+    def test_files(self):
+        self.assertEqual(set(self.packages), {"spreader", "spreader-dev"})
+        listed = [line.split()[-1] for line in run("dpkg-deb", "-c", self.packages["spreader"]).stdout.splitlines()]
+        for name in FILES:
+            self.assertIn("./" + name if name.startswith("etc/") else "./usr/" + name, listed)
+        for name in dist.PROGRAMS:
+            for path in (f"bash-completion/completions/{name}", f"zsh/vendor-completions/_{name}", f"fish/vendor_completions.d/{name}.fish"):
+                self.assertIn("./usr/share/" + path, listed)
+        strange = [name for name in listed if not name.startswith(("./usr/", "./etc/")) and name not in ("./", "./etc/", "./usr/")]
+        self.assertEqual(strange, [])
+        self.assertIn("./usr/include/spreader/wire.h", run("dpkg-deb", "-c", self.packages["spreader-dev"]).stdout)
+
+    def test_dependencies(self):
+        depends = run("dpkg-deb", "-f", self.packages["spreader"], "Depends").stdout
+        with_version = set(re.findall(r"([a-z0-9.+-]+) \(>=", depends))
+        self.assertTrue(LIBRARIES <= with_version, depends)
+        self.assertIn("systemd | systemd-standalone-sysusers", depends)
+
+    @unittest.skipUnless(shutil.which("lintian"), "lintian is not installed")
+    def test_lintian(self):
+        for path in self.packages.values():
+            found = run("lintian", "--suppress-tags", LINTIAN_SUPPRESSED, "--fail-on", "error,warning", path)
+            self.assertEqual((found.returncode, found.stdout), (0, ""))
+
+    def test_install_run_remove(self):
+        if reason := why_no_overlay():
+            self.skipTest(reason)
+        inside = run("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", sys.executable, __file__, "--inside",
+                     self.folder.name, self.packages["spreader"])
+        self.assertEqual(inside.returncode, 0, inside.stdout + inside.stderr)
+
+
+# --- inside the name spaces
+
+
+class Root:
+    """A throw-away root; what was changed in it is under .upper."""
+
+    def __init__(self, folder):
+        space = Path(folder) / "space"
+        space.mkdir()
+        check("mount", "--make-rprivate", "/")
+        check("mount", "-t", "tmpfs", "tmpfs", space)
+        self.upper, work, self.path = space / "upper", space / "work", space / "root"
+        for path in (self.upper, work, self.path):
+            path.mkdir()
+        check("mount", "-t", "overlay", "overlay", "-o", f"lowerdir=/,upperdir={self.upper},workdir={work}", self.path)
+        check("mount", "-t", "proc", "proc", self.path / "proc")
+        check("mount", "--rbind", "/dev", self.path / "dev")
+        for name in ("run", "tmp"):
+            check("mount", "-t", "tmpfs", "tmpfs", self.path / name)
+
+    def run(self, *argv, **more):
+        return run("chroot", self.path, *argv, **more)
+
+    def check(self, *argv, **more):
+        return check("chroot", self.path, *argv, **more)
+
+    def __truediv__(self, name):
+        return self.path / name
+
+    def left(self):
+        """Files with our name in theirs, and lists of users that name us."""
+        names = [path for path in self.upper.rglob("*") if "spreader" in path.name and "/var/cache/" not in str(path)]
+        lists = [self / "etc" / name for name in ("passwd", "shadow", "group", "gshadow")]
+        return names + [path for path in lists if path.exists() and "spreader" in path.read_text()]
+
+
+def check(*argv, **more):
+    result = run(*argv, **more)
+    if result.returncode != 0:
+        raise AssertionError(f"{argv}: {result.returncode}\n{result.stdout}{result.stderr}")
+    return result.stdout
+
+
+def loopback_up():
+    with socket.socket() as s:
+        fcntl.ioctl(s, 0x8914, struct.pack("16sh14x", b"lo", 0x1 | 0x40))  # SIOCSIFFLAGS, IFF_UP | IFF_RUNNING
+
+
+def commands_of(unit, key):
+    return [line.split("=", 1)[1].split() for line in unit.splitlines() if line.startswith(key + "=")]
+
+
+def expect(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
+def check_unit(root):
+    verified = root.run("systemd-analyze", "verify", "--man=no", "spreaderd.service")
+    ours = [line for line in verified.stderr.splitlines() if "spreaderd" in line]
+    expect(not ours, ours)
+    # 10 is a service without any protection
+    root.check("systemd-analyze", "security", "--offline=true", "--threshold=20", "spreaderd.service")
+
+
+def run_as_the_unit_does(root):
+    unit = (root / "usr/lib/systemd/system/spreaderd.service").read_text()
+    user = ["setpriv", "--reuid=spreader", "--regid=spreader", "--clear-groups", "--no-new-privs", "--bounding-set=-all"]
+    for command in commands_of(unit, "ExecStartPre"):
+        root.check(*user, *command)
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.settimeout(dist.DEADLINE_S)
+    manager.bind(str(root / "run/notify"))
+    os.chmod(root / "run/notify", 0o666)
+    (start,) = commands_of(unit, "ExecStart")
+    daemon = subprocess.Popen(["chroot", root.path, "env", "NOTIFY_SOCKET=/run/notify", *user, *start], stderr=subprocess.PIPE, text=True)
+    try:
+        expect(manager.recv(4096) == b"READY=1", "not told to be ready")
+        root.check("spreaderctl", "subscribe", "UN.CEFACT.*", "http://example.org/hook")
+        expect("http://example.org/hook" in root.check("spreaderctl", "lookup", "UN.CEFACT.TRADE"), "not subscribed")
+        owner = (root / "var/lib/spreader/spreader.db").stat().st_uid
+        expect(str(owner) == root.check("id", "-u", "spreader").strip() and owner != 0, "the store is not the user's")
+        daemon.send_signal(signal.SIGTERM)
+        _, log = daemon.communicate(timeout=dist.DEADLINE_S)
+        expect(daemon.returncode == 0, f"exit {daemon.returncode}: {log}")
+    finally:
+        daemon.kill()
+        manager.close()
+
+
+def inside(folder, package):
+    loopback_up()
+    root = Root(folder)
+    shutil.copy(package, root / "tmp/p.deb")
+    expect(not root.left(), f"the machine has it already: {root.left()}")
+    root.check("dpkg", "-i", "/tmp/p.deb")
+    expect((root / "etc/systemd/system/multi-user.target.wants/spreaderd.service").is_symlink(), "not enabled")
+    expect((root / "var/lib/spreader").stat().st_mode & 0o777 == 0o750, "the store's folder is open to others")
+    check_unit(root)
+    run_as_the_unit_does(root)
+    root.check("dpkg", "-r", "spreader")
+    expect((root / "var/lib/spreader/spreader.db").exists(), "subscriptions are gone before a purge")
+    expect((root / "etc/spreader/spreader.json").exists(), "the configuration is gone before a purge")
+    expect(not (root / "usr/sbin/spreaderd").exists(), "the program is still there")
+    root.check("dpkg", "-P", "spreader")
+    expect(not root.left(), f"left behind: {root.left()}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 4 and sys.argv[1] == "--inside":
+        inside(*sys.argv[2:])
+    else:
+        dist.main()
