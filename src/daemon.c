@@ -100,12 +100,16 @@ start_subscriptions(spr_daemon *daemon)
 	spr_err rv;
 
 	if ((rv = spr_epoch_new(&daemon->epoch)) != SPR_OK ||
-	    (rv = spr_subscriptions_new(&daemon->subscriptions, daemon->epoch)) != SPR_OK)
+	    (rv = spr_subscriptions_new(&daemon->subscriptions, daemon->epoch)) != SPR_OK ||
+	    (rv = spr_host_rules_new(&daemon->callback_rules, options->callback_allow.item,
+				     options->callback_allow.n, options->callback_deny.item,
+				     options->callback_deny.n)) != SPR_OK)
 		return (rv);
 	env->epoch = daemon->epoch;
 	env->subscriptions = daemon->subscriptions;
 	env->store = daemon->store;
 	env->allow_catch_all = options->allow_catch_all;
+	env->callback_rules = daemon->callback_rules;
 	env->instance = daemon->instance;
 	env->read_gauges = spr_report_gauges;
 	env->read_checks = spr_report_checks;
@@ -120,6 +124,7 @@ stop_subscriptions(spr_daemon *daemon)
 {
 	spr_subscriptions_free(daemon->subscriptions);
 	spr_epoch_free(daemon->epoch);
+	spr_host_rules_free(daemon->callback_rules);
 }
 
 static spr_err
@@ -430,7 +435,8 @@ bind_http(spr_daemon *daemon)
 
 	if (options->http_listen.n == 0)
 		return (SPR_OK);
-	rv = spr_http_adapter_open(&daemon->http, daemon->control, &daemon->control_env);
+	rv = spr_http_adapter_open(&daemon->http, daemon->control, &daemon->control_env,
+				   options->admin_token_file);
 	for (unsigned i = 0; rv == SPR_OK && i < options->http_listen.n; i++) {
 		if ((rv = spr_http_adapter_listen(daemon->http, options->http_listen.item[i],
 						  bound)) == SPR_OK)

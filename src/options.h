@@ -64,6 +64,8 @@
 	X(DURATION, lease_max_ns,       "lease-max",          "365d", "1s..36500d", RELOAD, "Longest lease granted; whole seconds") \
 	X(DURATION, lease_grace_ns,     "lease-grace",        "1d", "0..36500d", RELOAD, "How long an expired subscription stays listed; whole seconds") \
 	X(BOOL,     allow_catch_all,    "allow-catch-all",    "false", "", PLAIN, "Allow the pattern * (everything)") \
+	X(LIST,     callback_allow,     "callback-allow",     "none", "HOST", PLAIN, "Take only callbacks at these hosts: name, *.name, address/bits, or private; repeatable") \
+	X(LIST,     callback_deny,      "callback-deny",      "none", "HOST", PLAIN, "Refuse callbacks at these hosts, whatever is allowed; private: all ranges that are not of the internet, and localhost; repeatable") \
 	X(TEXT,     store,              "store",              "spreader.db", "FILE", PLAIN, "SQLite file of the subscriptions; :memory: keeps none") \
 	X(BOOL,     store_must_exist,   "store-must-exist",   "false", "", PLAIN, "Refuse to start when the store is missing, instead of creating it") \
 	X(TEXT,     dead_letter,        "dead-letter",        "none", "FILE", PLAIN, "Append what can be neither dispatched nor answered to this file, as NDJSON; reopened on HUP") \

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/host_rules.h"
 #include "base/units.h"
 #include "net/net.h"
 
@@ -187,6 +188,16 @@ check_http(const spr_options *options, const char *text)
 }
 
 static spr_err
+check_hosts(const spr_options *options, spr_option row, const spr_config_list *list)
+{
+	for (unsigned i = 0; i < list->n; i++) {
+		if (spr_host_rule_check(list->item[i]) != SPR_OK)
+			return (refuse(options, row, "%s", spr_error_text(SPR_E_INVALID)));
+	}
+	return (SPR_OK);
+}
+
+static spr_err
 check_list(const spr_options *options, spr_option row, const spr_config_list *list, bool listen)
 {
 	spr_err rv = SPR_OK;
@@ -334,7 +345,12 @@ spr_options_check(const spr_options *options)
 	spr_err rv = SPR_OK;
 
 	if ((rv = check_urls(options)) == SPR_OK && (rv = check_sockets(options)) == SPR_OK &&
-	    (rv = check_mixed(options)) == SPR_OK && (rv = check_sizes(options)) == SPR_OK)
+	    (rv = check_mixed(options)) == SPR_OK &&
+	    (rv = check_hosts(options, SPR_OPTION_callback_allow, &options->callback_allow)) ==
+		SPR_OK &&
+	    (rv = check_hosts(options, SPR_OPTION_callback_deny, &options->callback_deny)) ==
+		SPR_OK &&
+	    (rv = check_sizes(options)) == SPR_OK)
 		rv = check_leases(options);
 	return (rv);
 }

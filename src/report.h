@@ -41,6 +41,7 @@ typedef struct spr_daemon {
 	spr_store *store;
 	spr_epoch *epoch;
 	spr_subscriptions *subscriptions;
+	spr_host_rules *callback_rules;
 	spr_dead_letter *dead_letter;
 	spr_waiters waiters;
 	spr_answers *answers;

@@ -120,6 +120,8 @@ reload(spr_daemon *daemon)
 	spr_log_set_level((spr_log_level)daemon->options->log_level);
 	spr_report_set_leases(daemon);
 	spr_dead_letter_reopen(daemon->dead_letter);
+	if ((rv = spr_http_adapter_reload(daemon->http)) != SPR_OK)
+		spr_error("RELOAD-FAILED", "why=\"%s\"", spr_error_text(rv));
 	spr_info("RELOADED", "file=\"%s\"",
 		 daemon->options->config != NULL ? daemon->options->config : "");
 }

@@ -88,7 +88,8 @@ check_names(const cJSON *object, const spr_control_env *env, spr_change *change)
 		return (rv);
 	}
 	if (!change->is_removal &&
-	    (rv = spr_callback_check(callback, strlen(callback))) != SPR_OK) {
+	    ((rv = spr_callback_check(callback, strlen(callback))) != SPR_OK ||
+	     (rv = spr_host_rules_admit(env->callback_rules, callback)) != SPR_OK)) {
 		spr_wrap("callback");
 		return (rv);
 	}

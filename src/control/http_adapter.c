@@ -18,10 +18,13 @@
 #define MAX_BODY        (64 * 1024)
 
 static const spr_http_route routes[] = {
-    {"GET", "/metrics", spr_http_metrics},
-    {"GET", "/livez", spr_http_livez},
-    {"GET", "/readyz", spr_http_readyz},
-    {"GET", "/version", spr_http_version},
+    {"GET", "/metrics", spr_http_metrics, false},
+    {"GET", "/livez", spr_http_livez, false},
+    {"GET", "/readyz", spr_http_readyz, false},
+    {"GET", "/version", spr_http_version, false},
+    {"POST", "/subscriptions", spr_http_post_subscriptions, true},
+    {"GET", "/subscriptions", spr_http_get_subscriptions, true},
+    {"GET", "/lookup", spr_http_lookup, true},
 };
 #define N_ROUTES (sizeof(routes) / sizeof(routes[0]))
 
@@ -111,6 +114,28 @@ refuse_method(spr_http_exchange *exchange, const char *allowed)
 	       strcmp(allowed, "GET") == 0 ? get : both);
 }
 
+static void
+serve(spr_http_adapter *adapter, const spr_http_route *route, spr_http_exchange *exchange)
+{
+	static const spr_http_header bearer[] = {{"WWW-Authenticate", "Bearer"}, {NULL, NULL}};
+
+	switch (route->is_guarded ? spr_http_guard_ask(&adapter->guard, exchange)
+				  : SPR_GUARD_OPEN) {
+	case SPR_GUARD_OPEN:
+		route->function(adapter, exchange);
+		return;
+	case SPR_GUARD_NO_TOKEN:
+		refuse(exchange, 401, "unauthorized", "Authorization", "the admin token is needed",
+		       bearer);
+		return;
+	case SPR_GUARD_FOREIGN:
+		spr_http_refuse(exchange, 403, "forbidden", "Host",
+				"without an admin token only this machine may ask, under its own "
+				"name, and no page of another origin");
+		return;
+	}
+}
+
 /* [http] */
 static void
 on_request(void *arg, spr_http_exchange *exchange)
@@ -123,7 +148,7 @@ on_request(void *arg, spr_http_exchange *exchange)
 		if (strcmp(routes[i].path, path) != 0)
 			continue;
 		if (is_method(spr_http_method(exchange), routes[i].method)) {
-			routes[i].function(adapter, exchange);
+			serve(adapter, &routes[i], exchange);
 			return;
 		}
 		allowed = allowed == NULL ? routes[i].method : "";
@@ -137,7 +162,8 @@ on_request(void *arg, spr_http_exchange *exchange)
 /* ---- life ---- */
 
 spr_err
-spr_http_adapter_open(spr_http_adapter **out, spr_control *control, const spr_control_env *env)
+spr_http_adapter_open(spr_http_adapter **out, spr_control *control, const spr_control_env *env,
+		      const char *token_file)
 {
 	spr_http_adapter *adapter = spr_mem_zalloc(sizeof(*adapter));
 	spr_http_config config = {.max_connections = MAX_CONNECTIONS,
@@ -154,12 +180,19 @@ spr_http_adapter_open(spr_http_adapter **out, spr_control *control, const spr_co
 		return (spr_fail(SPR_E_NOMEM, "out of memory"));
 	adapter->control = control;
 	adapter->env = env;
-	if ((rv = spr_http_server_new(&adapter->server, &config)) != SPR_OK) {
-		spr_mem_free(adapter);
+	if ((rv = spr_http_guard_init(&adapter->guard, token_file)) != SPR_OK ||
+	    (rv = spr_http_server_new(&adapter->server, &config)) != SPR_OK) {
+		spr_http_adapter_close(adapter);
 		return (rv);
 	}
 	*out = adapter;
 	return (SPR_OK);
+}
+
+spr_err
+spr_http_adapter_reload(spr_http_adapter *adapter)
+{
+	return (adapter != NULL ? spr_http_guard_reload(&adapter->guard) : SPR_OK);
 }
 
 spr_err
@@ -181,5 +214,6 @@ spr_http_adapter_close(spr_http_adapter *adapter)
 	if (adapter == NULL)
 		return;
 	spr_http_server_free(adapter->server);
+	spr_http_guard_fini(&adapter->guard);
 	spr_mem_free(adapter);
 }

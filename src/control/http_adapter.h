@@ -17,9 +17,12 @@
 
 typedef struct spr_http_adapter spr_http_adapter;
 
-/* [main] control and env must outlive it. */
-spr_err
-spr_http_adapter_open(spr_http_adapter **out, spr_control *control, const spr_control_env *env);
+/* [main] control, env and token_file (NULL: no token) must outlive it. SPR_E_CONFIG with a trail when the token cannot be
+ * read. */
+spr_err spr_http_adapter_open(spr_http_adapter **out, spr_control *control,
+			      const spr_control_env *env, const char *token_file);
+/* [main] Reads the token again; on an error the old one stays. NULL is fine. */
+spr_err spr_http_adapter_reload(spr_http_adapter *adapter);
 /* [main] See spr_http_server_listen(). */
 spr_err spr_http_adapter_listen(spr_http_adapter *adapter, const char *address, char *bound);
 /* [main] When it returns no request is under way. NULL is fine. */

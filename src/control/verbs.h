@@ -19,6 +19,7 @@
 #pragma once
 
 #include "base/epoch.h"
+#include "base/host_rules.h"
 #include "route/subscriptions.h"
 #include "store/store.h"
 
@@ -42,6 +43,7 @@ typedef struct spr_control_env {
 	spr_subscriptions *subscriptions;
 	spr_store *store;
 	bool allow_catch_all;
+	const spr_host_rules *callback_rules; /* NULL: any host */
 	_Atomic int64_t lease_default_s, lease_min_s, lease_max_s, lease_grace_s;
 	const char *instance;
 	/* Clocks; NULL: the real ones. */

@@ -344,6 +344,11 @@ static const struct {
      "--intake-listen: tls+tcp://h:1: tls+tcp:// is not in this version"},
     {"--outbox-dial wss://h:1/x", SPR_E_CONFIG,
      "--outbox-dial: wss://h:1/x: wss:// is not in this version"},
+    /* hosts of callbacks */
+    {"--callback-deny 10.0.0.0/33", SPR_E_CONFIG,
+     "--callback-deny: 10.0.0.0/33 is no host, *.host, address, address/bits or the word private"},
+    {"--callback-allow http://a", SPR_E_CONFIG,
+     "--callback-allow: http://a is no host, *.host, address, address/bits or the word private"},
     /* HTTP addresses */
     {"--http-listen http://127.0.0.1:1", SPR_E_CONFIG,
      "--http-listen: http://127.0.0.1:1 is no HOST:PORT"},
