@@ -23,6 +23,7 @@
 
 #define CONTROL_WINDOW      4
 #define CONTROL_REQUEST_MAX (16u << 20) /* an import of 10,000 entries with long callbacks */
+#define KEPT_FILES          128         /* descriptors that are no peer's */
 #define CLOSE_LIMIT_S       3
 
 typedef struct step {
@@ -53,6 +54,31 @@ spr_exit_code(spr_err err)
 
 /* ---- the steps, in start order ---- */
 
+/*
+ * What the sockets may have of the descriptors leaves some for the store, the log and the rest. A place costs one, the
+ * handshakes (at most 256) and those on their way out (a quarter) come on top.
+ */
+static void
+limit_peers(const spr_options *options)
+{
+	unsigned n_sockets = 4 + options->n_ack_peers;
+	unsigned max = options->max_peers;
+	struct rlimit files;
+	rlim_t share;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY) {
+		share = files.rlim_cur > KEPT_FILES ? (files.rlim_cur - KEPT_FILES) / n_sockets : 0;
+		share = share >= 640 ? (share - 256) / 5 * 4 : share / 9 * 4;
+		share = share > 8 ? share : 8;
+		if (share < max) {
+			max = (unsigned)share;
+			spr_warn("MAX-PEERS", "wanted=%u granted=%u why=\"RLIMIT_NOFILE is %llu\"",
+				 options->max_peers, max, (unsigned long long)files.rlim_cur);
+		}
+	}
+	spr_net_set_max_peers(max);
+}
+
 static spr_err
 start_instance(spr_daemon *daemon)
 {
@@ -68,6 +94,7 @@ start_instance(spr_daemon *daemon)
 		files.rlim_cur = files.rlim_max; /* one descriptor a peer */
 		(void)setrlimit(RLIMIT_NOFILE, &files);
 	}
+	limit_peers(daemon->options);
 	return (SPR_OK);
 }
 

@@ -18,7 +18,8 @@
 #include "base/error.h"
 #include "net/buf.h"
 
-#define SPR_URL_MAX 256
+#define SPR_URL_MAX   256
+#define SPR_MAX_PEERS 4096
 
 typedef struct spr_pull spr_pull;
 typedef struct spr_push spr_push;
@@ -159,6 +160,9 @@ const spr_transport *spr_transport_for(const char *url);
 /* Sends only, to nowhere: jobs are thrown away and completed at once. */
 extern const spr_transport spr_transport_none;
 
+/* [main, before sockets are opened] Connections that each may have; SPR_MAX_PEERS unless told. Sockets of nng's own have no limit. */
+void spr_net_set_max_peers(unsigned n);
+unsigned spr_net_max_peers(void);
 /* [any] Version text of the library behind it, "1.5.2". */
 const char *spr_net_version(void);
 /* [any] How many threads the library runs callbacks on; 0 if unknown. */

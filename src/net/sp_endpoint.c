@@ -2,20 +2,31 @@
  * sp_endpoint - accept or dial, then eight bytes each way.
  *
  * Every stream has a handshake record of its own until it is given out, so a peer that says nothing holds up nobody else,
- * and a connection that is closed in the middle costs only itself.
+ * and a connection that is closed in the middle costs only itself. When too many are shaking hands the oldest is cut.
+ *
+ * A listener is looked at every WATCH_MS: is the path still ours, do accepts fail, and, when nobody has come since the last
+ * look, does a connection of our own get through (sp_listener.h)? One that fails is closed and opened anew by the thread
+ * that accepts, between two accepts.
  */
 #include "net/sp_endpoint.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include <nng/nng.h>
 #include <nng/supplemental/util/platform.h>
 
-#include "base/assert.h"
+#include "base/counters.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "net/sp_listener.h"
 
 #define HANDSHAKE_MS    10000
-#define ACCEPT_PAUSE_MS 10
+#define PAUSE_MIN_MS    10 /* behind an accept that failed: doubled each time */
+#define PAUSE_MAX_MS    640
+#define WATCH_MS        2000 /* and so revivals are this far apart at least */
+#define FAILURES_MAX    8    /* accepts in a row, until the listener counts as dead */
+#define HANDSHAKES_MAX  256  /* at once */
 #define DIAL_MIN_MS     20
 #define DIAL_MAX_MS     2000
 #define HANDSHAKE_BYTES 8
@@ -27,34 +38,48 @@ struct handshake {
 	nng_aio *aio;
 	bool is_reading;
 	unsigned n_done;
-	bool is_taken; /* by stop; guarded by the mutex */
+	bool is_taken; /* by stop; guarded by the mutex, as what follows */
+	bool is_cut;
 	uint8_t bytes[HANDSHAKE_BYTES];
-	handshake *next, *prev; /* guarded by the endpoint's mutex */
+	handshake *newer, *older;
 };
 
 struct spr_sp_endpoint {
 	/* constant after open */
 	spr_sp_endpoint_config config;
-	nng_stream_listener *listener;
+	bool is_listening;
 	nng_stream_dialer *dialer;
 	nng_aio *aio;
+	nng_aio
+	    *pause; /* of its own: a sleep that is aborted spoils nng's aio for other operations */
+	nng_aio *watch; /* of a listener */
 	bool is_ipc;
+	char url[SPR_URL_MAX]; /* for the log */
+	unsigned max_handshakes;
 
 	/* one step at a time: nng's locks hand it on */
-	bool is_pausing;
-	unsigned dial_ms;
+	unsigned dial_ms, pause_ms;
 
-	/* guarded by mutex, which is taken alone */
+	/* the watch's */
+	uint64_t n_accepted_before;
+	bool is_probing; /* since the last look */
+
+	/* guarded by mutex, which is taken alone but for what nng takes inside */
 	pthread_mutex_t mutex;
-	handshake *handshakes;
+	spr_sp_listener *listener;
+	handshake *oldest, *newest;
+	unsigned n_handshakes; /* without those that are cut */
+	uint64_t n_accepted;
+	unsigned n_failures; /* accepts in a row */
+	bool wants_revival, is_stopping;
 };
 
 static void
 next_stream(spr_sp_endpoint *self)
 {
-	self->is_pausing = false;
-	if (self->listener != NULL)
-		nng_stream_listener_accept(self->listener, self->aio);
+	if (self->is_listening)
+		/* nobody replaces it but this thread */
+		nng_stream_listener_accept(spr_sp_listener_stream(self->listener), self->aio);
 	else
 		nng_stream_dialer_dial(self->dialer, self->aio);
 }
@@ -62,8 +87,7 @@ next_stream(spr_sp_endpoint *self)
 static void
 pause_then_next(spr_sp_endpoint *self, unsigned ms)
 {
-	self->is_pausing = true;
-	nng_sleep_aio((nng_duration)ms, self->aio);
+	nng_sleep_aio((nng_duration)ms, self->pause);
 }
 
 /* Full jitter: peers that were lost together do not come back together. */
@@ -80,12 +104,49 @@ dial_later(spr_sp_endpoint *self)
 static void
 unlink_handshake(handshake *h)
 {
-	if (h->prev != NULL)
-		h->prev->next = h->next;
+	spr_sp_endpoint *self = h->endpoint;
+
+	if (h->older != NULL)
+		h->older->newer = h->newer;
 	else
-		h->endpoint->handshakes = h->next;
-	if (h->next != NULL)
-		h->next->prev = h->prev;
+		self->oldest = h->newer;
+	if (h->newer != NULL)
+		h->newer->older = h->older;
+	else
+		self->newest = h->older;
+	if (!h->is_cut)
+		self->n_handshakes--;
+}
+
+/* The mutex is held. What has begun ends; what has not does not begin. */
+static void
+cut_oldest(spr_sp_endpoint *self)
+{
+	handshake *h = self->oldest;
+
+	while (h != NULL && h->is_cut)
+		h = h->newer;
+	if (h == NULL)
+		return;
+	h->is_cut = true;
+	self->n_handshakes--;
+	nng_aio_abort(h->aio, NNG_ECANCELED);
+}
+
+/* The mutex is held. */
+static void
+link_handshake(handshake *h)
+{
+	spr_sp_endpoint *self = h->endpoint;
+
+	if (self->n_handshakes >= self->max_handshakes)
+		cut_oldest(self);
+	if ((h->older = self->newest) != NULL)
+		h->older->newer = h;
+	else
+		self->oldest = h;
+	self->newest = h;
+	self->n_handshakes++;
 }
 
 /* Its stream was given out or closed. While stop has it, stop frees it. */
@@ -128,13 +189,22 @@ refuse(handshake *h)
 static void
 move_bytes(handshake *h)
 {
+	spr_sp_endpoint *self = h->endpoint;
 	nng_iov iov = {.iov_buf = h->bytes + h->n_done, .iov_len = HANDSHAKE_BYTES - h->n_done};
+	bool is_cut;
 
-	nng_aio_set_iov(h->aio, 1, &iov);
-	if (h->is_reading)
-		nng_stream_recv(h->stream, h->aio);
-	else
-		nng_stream_send(h->stream, h->aio);
+	pthread_mutex_lock(&self->mutex);
+	is_cut = h->is_cut;
+	if (!is_cut) {
+		nng_aio_set_iov(h->aio, 1, &iov);
+		if (h->is_reading)
+			nng_stream_recv(h->stream, h->aio);
+		else
+			nng_stream_send(h->stream, h->aio);
+	}
+	pthread_mutex_unlock(&self->mutex);
+	if (is_cut)
+		refuse(h);
 }
 
 static void
@@ -194,17 +264,131 @@ begin_handshake(spr_sp_endpoint *self, nng_stream *stream)
 	h->stream = stream;
 	nng_aio_set_timeout(h->aio, HANDSHAKE_MS);
 	pthread_mutex_lock(&self->mutex);
-	h->next = self->handshakes;
-	if (h->next != NULL)
-		h->next->prev = h;
-	self->handshakes = h;
+	link_handshake(h);
 	pthread_mutex_unlock(&self->mutex);
 	write_greeting(h->bytes, self->config.protocol);
 	move_bytes(h);
 	return (true);
 }
 
-/* A stream came, or a pause is over. */
+/* ---- a listener's life ---- */
+
+/* Between two accepts. False: there is nothing to accept from, until another try. */
+static bool
+revive(spr_sp_endpoint *self)
+{
+	spr_err rv = SPR_OK;
+	bool is_due, is_open;
+
+	pthread_mutex_lock(&self->mutex);
+	if ((is_due = self->wants_revival && !self->is_stopping)) {
+		self->n_failures = 0;
+		rv = spr_sp_listener_reopen(self->listener);
+		self->wants_revival = rv != SPR_OK;
+	}
+	is_open = spr_sp_listener_stream(self->listener) != NULL;
+	pthread_mutex_unlock(&self->mutex);
+	if (!is_due)
+		return (is_open);
+	spr_count(SPR_C_LISTENER_REVIVALS);
+	if (is_open)
+		spr_warn("LISTENER-REVIVED",
+			 "url=\"%s\" why=\"it took no connections; it was opened anew\"",
+			 self->url);
+	else
+		spr_error("LISTENER-DEAD", "url=\"%s\" why=\"%s; it is tried again\"", self->url,
+			  spr_error_text(rv));
+	return (is_open);
+}
+
+/* Is there reason to open it anew? */
+static bool
+is_dead(spr_sp_endpoint *self)
+{
+	bool came = self->n_accepted != self->n_accepted_before;
+	bool was_probing = self->is_probing;
+
+	self->n_accepted_before = self->n_accepted;
+	self->is_probing = false;
+	if (!spr_sp_listener_is_there(self->listener) || self->n_failures >= FAILURES_MAX ||
+	    (was_probing && !came))
+		return (true);
+	if (came && !was_probing)
+		return (false);                   /* somebody came: no need to try */
+	self->is_probing = self->n_failures == 0; /* not while descriptors are short */
+	return (self->is_probing && !spr_sp_listener_probe(self->listener));
+}
+
+static void
+on_watch(void *arg)
+{
+	spr_sp_endpoint *self = arg;
+
+	if (nng_aio_result(self->watch) != 0)
+		return;
+	pthread_mutex_lock(&self->mutex);
+	if (!self->is_stopping && (self->wants_revival || is_dead(self))) {
+		self->wants_revival = true;
+		/* an accept that is out ends; one that is about to begin is met at the next look */
+		nng_aio_abort(self->aio, NNG_ECANCELED);
+	}
+	pthread_mutex_unlock(&self->mutex);
+	nng_sleep_aio(WATCH_MS, self->watch);
+}
+
+static void
+count_accept(spr_sp_endpoint *self, int rv)
+{
+	pthread_mutex_lock(&self->mutex);
+	self->n_accepted += rv == 0;
+	if (rv == 0)
+		self->n_failures = 0;
+	else if (rv != NNG_ENOFILES && rv != NNG_ENOMEM) /* those are not the listener's */
+		self->n_failures++;
+	pthread_mutex_unlock(&self->mutex);
+}
+
+/* Out of descriptors, say: in a hurry nothing gets better. */
+static void
+accept_later(spr_sp_endpoint *self)
+{
+	unsigned ms = self->pause_ms;
+
+	self->pause_ms = ms * 2 < PAUSE_MAX_MS ? ms * 2 : PAUSE_MAX_MS;
+	pause_then_next(self, ms);
+}
+
+static void
+go_on(spr_sp_endpoint *self)
+{
+	if (self->is_listening && !revive(self))
+		pause_then_next(self, WATCH_MS);
+	else
+		next_stream(self);
+}
+
+static void
+on_pause(void *arg)
+{
+	spr_sp_endpoint *self = arg;
+
+	if (nng_aio_result(self->pause) == 0) /* else it is stopped */
+		go_on(self);
+}
+
+static void
+accepted(spr_sp_endpoint *self, int rv)
+{
+	count_accept(self, rv);
+	if (rv != 0) {
+		accept_later(self);
+		return;
+	}
+	self->pause_ms = PAUSE_MIN_MS;
+	go_on(self);
+}
+
+/* A stream came, or it did not. */
 static void
 on_endpoint(void *arg)
 {
@@ -216,10 +400,6 @@ on_endpoint(void *arg)
 	 * No result is taken for the end: a peer that hangs up and resets makes a dial end with NNG_ECLOSED, because that is
 	 * what nng makes of EPIPE. Behind stop nothing begins any more.
 	 */
-	if (self->is_pausing) {
-		next_stream(self);
-		return;
-	}
 	if (rv == 0) {
 		stream = nng_aio_get_output(self->aio, 0);
 		if (!begin_handshake(self, stream)) {
@@ -228,29 +408,25 @@ on_endpoint(void *arg)
 			rv = NNG_ENOMEM;
 		}
 	}
-	if (self->listener == NULL) {
-		if (rv != 0)
-			dial_later(self);
-	} else if (rv != 0) {
-		pause_then_next(self, ACCEPT_PAUSE_MS);
-	} else {
-		next_stream(self);
-	}
+	if (self->is_listening)
+		accepted(self, rv);
+	else if (rv != 0)
+		dial_later(self);
 }
 
 static spr_err
 open_listener(spr_sp_endpoint *self, const char *url, char *bound)
 {
-	int rv, port = 0;
+	spr_err rv;
 
-	if ((rv = nng_stream_listener_alloc(&self->listener, url)) != 0)
-		return (spr_nng_fail_listen(url, rv));
-	/* half-open peers are found by the kernel; schemes without tcp refuse the option, which is fine */
-	(void)nng_stream_listener_set_bool(self->listener, NNG_OPT_TCP_KEEPALIVE, true);
-	if ((rv = nng_stream_listener_listen(self->listener)) != 0)
-		return (spr_nng_fail_listen(url, rv));
-	(void)nng_stream_listener_get_int(self->listener, NNG_OPT_TCP_BOUND_PORT, &port);
-	spr_nng_bound_url(url, port, bound);
+	self->is_listening = true;
+	if (nng_aio_alloc(&self->watch, on_watch, self) != 0)
+		return (SPR_E_NOMEM);
+	nng_aio_set_timeout(self->watch, NNG_DURATION_INFINITE);
+	if ((rv = spr_sp_listener_open(&self->listener, url, bound)) != SPR_OK)
+		return (rv);
+	snprintf(self->url, sizeof(self->url), "%s", bound);
+	nng_sleep_aio(WATCH_MS, self->watch);
 	return (SPR_OK);
 }
 
@@ -277,10 +453,14 @@ spr_sp_endpoint_open(spr_sp_endpoint **out, const spr_sp_endpoint_config *config
 		return (SPR_E_NOMEM);
 	self->config = *config;
 	self->dial_ms = DIAL_MIN_MS;
+	self->pause_ms = PAUSE_MIN_MS;
+	self->max_handshakes =
+	    spr_net_max_peers() < HANDSHAKES_MAX ? spr_net_max_peers() : HANDSHAKES_MAX;
 	self->is_ipc = strncmp(url, "ipc", 3) == 0 || strncmp(url, "unix", 4) == 0 ||
 		       strncmp(url, "abstract", 8) == 0;
 	pthread_mutex_init(&self->mutex, NULL);
-	if (nng_aio_alloc(&self->aio, on_endpoint, self) != 0)
+	if (nng_aio_alloc(&self->aio, on_endpoint, self) != 0 ||
+	    nng_aio_alloc(&self->pause, on_pause, self) != 0)
 		goto fail;
 	nng_aio_set_timeout(self->aio, NNG_DURATION_INFINITE);
 	if ((rv = bound != NULL ? open_listener(self, url, bound) : open_dialer(self, url)) !=
@@ -314,7 +494,7 @@ take_handshake(spr_sp_endpoint *self)
 	handshake *h;
 
 	pthread_mutex_lock(&self->mutex);
-	if ((h = self->handshakes) != NULL) {
+	if ((h = self->oldest) != NULL) {
 		unlink_handshake(h);
 		h->is_taken = true;
 	}
@@ -322,17 +502,30 @@ take_handshake(spr_sp_endpoint *self)
 	return (h);
 }
 
+static void
+stop_listener(spr_sp_endpoint *self)
+{
+	pthread_mutex_lock(&self->mutex);
+	self->is_stopping = true; /* it is opened no more */
+	pthread_mutex_unlock(&self->mutex);
+	if (self->watch != NULL)
+		nng_aio_stop(self->watch);
+	if (self->listener != NULL)
+		spr_sp_listener_close(self->listener);
+}
+
 void
 spr_sp_endpoint_stop(spr_sp_endpoint *self)
 {
 	handshake *h;
 
-	if (self->listener != NULL)
-		nng_stream_listener_close(self->listener);
+	stop_listener(self);
 	if (self->dialer != NULL)
 		nng_stream_dialer_close(self->dialer);
 	if (self->aio != NULL)
 		nng_aio_stop(self->aio); /* from here on no handshake begins */
+	if (self->pause != NULL)
+		nng_aio_stop(self->pause);
 	while ((h = take_handshake(self)) != NULL) {
 		/* not by closing its stream: nng never ends an operation that begins on a closed one */
 		nng_aio_stop(h->aio);
@@ -349,12 +542,15 @@ spr_sp_endpoint_free(spr_sp_endpoint *self)
 	if (self == NULL)
 		return;
 	spr_sp_endpoint_stop(self);
-	if (self->listener != NULL)
-		nng_stream_listener_free(self->listener);
+	spr_sp_listener_free(self->listener);
 	if (self->dialer != NULL)
 		nng_stream_dialer_free(self->dialer);
 	if (self->aio != NULL)
 		nng_aio_free(self->aio);
+	if (self->pause != NULL)
+		nng_aio_free(self->pause);
+	if (self->watch != NULL)
+		nng_aio_free(self->watch);
 	pthread_mutex_destroy(&self->mutex);
 	spr_mem_free(self);
 }

@@ -10,7 +10,8 @@
  * Ordering    nng's locks order the steps of one handshake; the list of handshakes has a mutex of its own
  * Progress    callbacks never wait
  * Limits      a handshake takes at most 10 s; a peer of another protocol is cut off; re-dialling with full jitter, 20 ms
- *             doubling to 2 s; accepting pauses for 10 ms after an error
+ *             doubling to 2 s; 256 handshakes at once, the oldest is cut for a newcomer; accepting pauses for 10 ms
+ *             doubling to 640 ms after an error; a listener that takes no connections is opened anew within 4 s
  * Teardown    spr_sp_endpoint_close(); when it returns no callback runs or will
  */
 #pragma once

@@ -24,7 +24,8 @@
 #include "base/mem.h"
 #include "base/stack.h"
 #include "base/turn.h"
-#include "net/sp_endpoint.h"
+#include "net/sp_endpoints.h"
+#include "net/sp_places.h"
 #include "net/sp_reader.h"
 
 #define ROUND_MESSAGES 64 /* of one connection, while others wait */
@@ -40,6 +41,7 @@ struct connection {
 	spr_sp_endpoint *endpoint;
 	nng_stream *stream;
 	spr_sp_reader *reader;
+	spr_sp_place place;
 
 	spr_stack_entry ready;
 	uint64_t read_ns; /* when the last read ended; published by ready */
@@ -68,8 +70,8 @@ struct spr_pull {
 	/* constant after open, listen, dial */
 	spr_pull_config config;
 	receive *receives;
-	spr_sp_endpoint **endpoints;
-	unsigned n_endpoints;
+	spr_sp_endpoints endpoints;
+	spr_sp_places places;
 
 	atomic_bool is_stopping;
 	atomic_uint n_connections;
@@ -127,6 +129,7 @@ end_connection(connection *c)
 	spr_pull *pull = c->pull;
 	spr_sp_endpoint *endpoint = c->endpoint;
 
+	spr_sp_places_leave(&pull->places, &c->place); /* from here on nobody cuts it */
 	unlink_connection(pull, c);
 	spr_sp_reader_free(c->reader);
 	nng_stream_close(c->stream);
@@ -186,6 +189,8 @@ serve(receive *self)
 
 	switch (spr_sp_reader_next(c->reader, c->read_ns, &buf)) {
 	case SPR_SP_FOUND_MESSAGE:
+		if (spr_sp_reader_count(c->reader) == 1)
+			spr_sp_places_speak(&pull->places, &c->place);
 		if (++self->n_served == ROUND_MESSAGES)
 			append_ready(self, take_first(self));
 		return (pull->config.on_receive(pull->config.arg, index, buf));
@@ -272,6 +277,14 @@ on_rearm(void *arg)
 }
 
 static void
+cut(spr_sp_place *place)
+{
+	connection *c = SPR_STACK_CONTAINER(place, connection, place);
+
+	(void)spr_sp_reader_cut(c->reader);
+}
+
+static void
 on_stream(void *arg, spr_sp_endpoint *endpoint, nng_stream *stream)
 {
 	spr_pull *pull = arg;
@@ -285,7 +298,10 @@ on_stream(void *arg, spr_sp_endpoint *endpoint, nng_stream *stream)
 	    .arg = c,
 	};
 
-	if (c == NULL || spr_sp_reader_new(&c->reader, &config) != SPR_OK) {
+	if (c == NULL || spr_sp_reader_new(&c->reader, &config) != SPR_OK ||
+	    !spr_sp_places_enter(&pull->places, &c->place, cut, spr_sp_reader_peer(c->reader))) {
+		if (c != NULL)
+			spr_sp_reader_free(c->reader);
 		spr_mem_free(c);
 		nng_stream_close(stream);
 		nng_stream_free(stream);
@@ -336,6 +352,7 @@ spr_sp_pull_open(spr_pull **out, const spr_pull_config *config)
 		return (SPR_E_NOMEM);
 	pull->config = *config;
 	pthread_mutex_init(&pull->mutex, NULL);
+	spr_sp_places_init(&pull->places, "intake");
 	if ((rv = open_receives(pull)) != SPR_OK) {
 		spr_sp_pull_close(pull);
 		return (rv);
@@ -349,16 +366,8 @@ add_endpoint(spr_pull *pull, const char *url, char *bound)
 {
 	const spr_sp_endpoint_config config = {
 	    .protocol = SPR_SP_PULL, .peer = SPR_SP_PUSH, .on_stream = on_stream, .arg = pull};
-	spr_sp_endpoint **grown =
-	    spr_mem_realloc(pull->endpoints, (pull->n_endpoints + 1) * sizeof(*grown));
-	spr_err rv;
 
-	if (grown == NULL)
-		return (SPR_E_NOMEM);
-	pull->endpoints = grown;
-	if ((rv = spr_sp_endpoint_open(&grown[pull->n_endpoints], &config, url, bound)) == SPR_OK)
-		pull->n_endpoints++;
-	return (rv);
+	return (spr_sp_endpoints_add(&pull->endpoints, &config, url, bound));
 }
 
 spr_err
@@ -435,17 +444,15 @@ spr_sp_pull_close(spr_pull *pull)
 	if (pull == NULL)
 		return;
 	spr_sp_pull_stop(pull);
-	for (unsigned i = 0; i < pull->n_endpoints; i++)
-		spr_sp_endpoint_stop(pull->endpoints[i]);
+	spr_sp_endpoints_stop(&pull->endpoints);
 	close_connections(pull);
-	for (unsigned i = 0; i < pull->n_endpoints; i++)
-		spr_sp_endpoint_free(pull->endpoints[i]);
+	spr_sp_endpoints_fini(&pull->endpoints);
 	for (unsigned i = 0; pull->receives != NULL && i < pull->config.receives; i++) {
 		if (pull->receives[i].rearm != NULL)
 			nng_aio_free(pull->receives[i].rearm);
 	}
 	pthread_mutex_destroy(&pull->mutex);
-	spr_mem_free(pull->endpoints);
+	spr_sp_places_fini(&pull->places);
 	spr_mem_free(pull->receives);
 	spr_mem_free(pull);
 }

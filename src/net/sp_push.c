@@ -27,8 +27,9 @@
 #include "base/mem.h"
 #include "base/stack.h"
 #include "base/turn.h"
-#include "net/sp_endpoint.h"
+#include "net/sp_endpoints.h"
 #include "net/sp_frame.h"
+#include "net/sp_places.h"
 
 #define BATCH_FRAMES  8           /* nng passes no more parts to one system call */
 #define BATCH_BYTES   (64 * 1024) /* what is worth joining */
@@ -44,6 +45,9 @@ struct connection {
 	size_t head_bytes; /* of each frame */
 	uint8_t said;      /* by the peer: ignored */
 
+	spr_sp_place place;
+	atomic_bool is_displaced;
+
 	spr_stack_entry returned; /* idle again, or its sending side is over */
 	spr_stack_entry died;     /* the watch has ended */
 	atomic_uint refs;
@@ -52,6 +56,7 @@ struct connection {
 	frame_queue batch;
 	size_t sent; /* bytes of the batch that are in the kernel */
 	bool is_broken;
+	bool has_carried; /* a whole job */
 
 	/* with the turn */
 	bool is_known, is_idle, is_dead;
@@ -65,8 +70,8 @@ struct spr_push {
 	/* constant after open, listen, dial */
 	spr_push_config config;
 	spr_push_lane *lanes;
-	spr_sp_endpoint **endpoints;
-	unsigned n_endpoints;
+	spr_sp_endpoints endpoints;
+	spr_sp_places places;
 
 	spr_stack posted, returned, died;
 	_Alignas(SPR_CACHELINE) spr_turn turn;
@@ -122,6 +127,7 @@ drop_connection(connection *c)
 	/* E5: my accesses are before the free; acquire: the other side's too */
 	if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
 		return;
+	spr_sp_places_leave(&push->places, &c->place); /* from here on nobody cuts it */
 	nng_stream_free(c->stream);
 	nng_aio_reap(c->send); /* by nng's reaper: this may be one of their callbacks */
 	nng_aio_reap(c->watch);
@@ -420,6 +426,10 @@ on_written(void *arg)
 	if (rv == 0) {
 		c->sent += nng_aio_count(c->send);
 		take_written(c, &ended);
+		if (ended.head != NULL && !c->has_carried) {
+			c->has_carried = true;
+			spr_sp_places_speak(&push->places, &c->place);
+		}
 	}
 	if (rv != 0 || has_aborted(&c->batch))
 		give_up_batch(c, &ended);
@@ -452,17 +462,43 @@ on_watched(void *arg)
 	go_out(push);
 }
 
+/* As if the peer had hung up: its watch ends. */
+static void
+cut(spr_sp_place *place)
+{
+	connection *c = SPR_STACK_CONTAINER(place, connection, place);
+
+	/* seq_cst: set, then abort the watch; on_stream begins the watch, then looks: the abort is not missed */
+	atomic_store_explicit(&c->is_displaced, true, memory_order_seq_cst);
+	nng_aio_abort(c->watch, NNG_ECANCELED);
+}
+
+static void
+begin_watch(connection *c)
+{
+	nng_iov iov = {.iov_buf = &c->said, .iov_len = 1};
+
+	nng_aio_set_iov(c->watch, 1, &iov);
+	nng_stream_recv(c->stream, c->watch);
+	/* seq_cst: see cut */
+	if (atomic_load_explicit(&c->is_displaced, memory_order_seq_cst))
+		nng_aio_abort(c->watch, NNG_ECANCELED);
+}
+
 static void
 on_stream(void *arg, spr_sp_endpoint *endpoint, nng_stream *stream)
 {
 	spr_push *push = arg;
 	connection *c = spr_mem_zalloc(sizeof(*c));
-	nng_iov iov;
+	const spr_peer peer = spr_nng_peer(stream);
 
 	if (c == NULL || nng_aio_alloc(&c->send, on_written, c) != 0 ||
-	    nng_aio_alloc(&c->watch, on_watched, c) != 0) {
+	    nng_aio_alloc(&c->watch, on_watched, c) != 0 ||
+	    !spr_sp_places_enter(&push->places, &c->place, cut, &peer)) {
 		if (c != NULL && c->send != NULL)
 			nng_aio_reap(c->send);
+		if (c != NULL && c->watch != NULL)
+			nng_aio_reap(c->watch);
 		spr_mem_free(c);
 		nng_stream_close(stream);
 		nng_stream_free(stream);
@@ -480,9 +516,7 @@ on_stream(void *arg, spr_sp_endpoint *endpoint, nng_stream *stream)
 	atomic_fetch_add_explicit(&push->n_connections, 1, memory_order_relaxed);
 	if (push->config.pipes.on_pipe != NULL)
 		push->config.pipes.on_pipe(push->config.pipes.arg, 1);
-	iov = (nng_iov){.iov_buf = &c->said, .iov_len = 1};
-	nng_aio_set_iov(c->watch, 1, &iov);
-	nng_stream_recv(stream, c->watch); /* first: a write that fails closes the stream */
+	begin_watch(c); /* first: a write that fails closes the stream */
 	spr_mailbox_push(&push->returned, &c->returned); /* E2 */
 	look(push);
 }
@@ -497,6 +531,7 @@ spr_sp_push_open(spr_push **out, const spr_push_config *config)
 	if (push == NULL)
 		return (SPR_E_NOMEM);
 	push->config = *config;
+	spr_sp_places_init(&push->places, "outbox");
 	spr_stack_init(&push->posted);
 	spr_stack_init(&push->returned);
 	spr_stack_init(&push->died);
@@ -509,16 +544,8 @@ add_endpoint(spr_push *push, const char *url, char *bound)
 {
 	const spr_sp_endpoint_config config = {
 	    .protocol = SPR_SP_PUSH, .peer = SPR_SP_PULL, .on_stream = on_stream, .arg = push};
-	spr_sp_endpoint **grown =
-	    spr_mem_realloc(push->endpoints, (push->n_endpoints + 1) * sizeof(*grown));
-	spr_err rv;
 
-	if (grown == NULL)
-		return (SPR_E_NOMEM);
-	push->endpoints = grown;
-	if ((rv = spr_sp_endpoint_open(&grown[push->n_endpoints], &config, url, bound)) == SPR_OK)
-		push->n_endpoints++;
-	return (rv);
+	return (spr_sp_endpoints_add(&push->endpoints, &config, url, bound));
 }
 
 spr_err
@@ -550,24 +577,6 @@ spr_sp_lane_open(spr_push_lane **out, spr_push *push, unsigned slots, void *lane
 }
 
 spr_err
-spr_sp_out_alloc(spr_out *out, size_t len)
-{
-	frame *f = new_frame(len);
-
-	if (f == NULL)
-		return (SPR_E_NOMEM);
-	*out = (spr_out){.data = f->data, .len = len, .handle = f};
-	return (SPR_OK);
-}
-
-void
-spr_sp_out_free(spr_out *out)
-{
-	spr_mem_free(out->handle);
-	out->handle = NULL;
-}
-
-spr_err
 spr_sp_lane_send(spr_push_lane *lane, spr_out *out, void *cookie)
 {
 	frame *f = out->handle;
@@ -587,13 +596,6 @@ spr_sp_lane_send(spr_push_lane *lane, spr_out *out, void *cookie)
 	return (SPR_OK);
 }
 
-unsigned
-spr_sp_lane_room(spr_push_lane *lane)
-{
-	/* relaxed: the owner alone makes it less */
-	return (lane->slots - atomic_load_explicit(&lane->n_out, memory_order_relaxed));
-}
-
 void
 spr_sp_lane_abort(spr_push_lane *lane)
 {
@@ -603,13 +605,6 @@ spr_sp_lane_abort(spr_push_lane *lane)
 	atomic_fetch_add_explicit(&lane->push->n_aborts, 1, memory_order_release);
 	atomic_store_explicit(&lane->push->wants_abort, true, memory_order_relaxed);
 	look(lane->push);
-}
-
-unsigned
-spr_sp_lane_busy(spr_push_lane *lane)
-{
-	/* E10 acquire: pairs with the release in end_frames */
-	return (atomic_load_explicit(&lane->n_busy, memory_order_acquire));
 }
 
 /* What has ended well is in the kernel: flushed is idle. */
@@ -670,16 +665,14 @@ spr_sp_push_close(spr_push *push)
 
 	if (push == NULL)
 		return;
-	for (unsigned i = 0; i < push->n_endpoints; i++)
-		spr_sp_endpoint_stop(push->endpoints[i]);
+	spr_sp_endpoints_stop(&push->endpoints);
 	close_connections(push);
-	for (unsigned i = 0; i < push->n_endpoints; i++)
-		spr_sp_endpoint_free(push->endpoints[i]);
+	spr_sp_endpoints_fini(&push->endpoints);
 	free_frames(push);
 	for (spr_push_lane *lane = push->lanes; lane != NULL; lane = next) {
 		next = lane->next;
 		spr_mem_free(lane);
 	}
-	spr_mem_free(push->endpoints);
+	spr_sp_places_fini(&push->places);
 	spr_mem_free(push);
 }

@@ -1,0 +1,296 @@
+/*
+ * sp_listener - nng's stream listener, with what it does not do itself: lock a path, notice that it is gone, come back.
+ *
+ * The lock file is removed while its lock is held; whoever gets a lock looks whether the file it has locked is still the one
+ * at that path, and tries again if not.
+ */
+#include "net/sp_listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+struct spr_sp_listener {
+	nng_stream_listener *stream;
+	char url[SPR_URL_MAX];  /* with the port really bound */
+	char path[SPR_URL_MAX]; /* of an ipc address; else "" */
+	char lock_path[SPR_URL_MAX + 8];
+	int lock_fd;
+	dev_t device;
+	ino_t inode;
+	int probe_fd;
+};
+
+static const char *
+path_of(const char *url)
+{
+	static const char *const schemes[] = {"ipc://", "unix://"};
+
+	for (unsigned i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+		if (strncmp(url, schemes[i], strlen(schemes[i])) == 0)
+			return (url + strlen(schemes[i]));
+	}
+	return ("");
+}
+
+/* ---- the lock ---- */
+
+static bool
+is_still_there(int fd, const char *path)
+{
+	struct stat mine, there;
+
+	return (fstat(fd, &mine) == 0 && stat(path, &there) == 0 && mine.st_dev == there.st_dev &&
+		mine.st_ino == there.st_ino);
+}
+
+static spr_err
+take_lock(spr_sp_listener *self)
+{
+	for (;;) {
+		if ((self->lock_fd = open(self->lock_path,
+					  O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0)
+			return (spr_fail(SPR_E_ADDRESS, "listen on %s: lock %s: %s; check the URL",
+					 self->url, self->lock_path, strerror(errno)));
+		if (flock(self->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+			int cause = errno;
+
+			close(self->lock_fd);
+			self->lock_fd = -1;
+			if (cause == EINTR)
+				continue;
+			if (cause != EWOULDBLOCK)
+				return (spr_fail(SPR_E_ADDRESS, "listen on %s: lock %s: %s",
+						 self->url, self->lock_path, strerror(cause)));
+			return (spr_fail(
+			    SPR_E_ADDRESS,
+			    "listen on %s: %s is locked by another process; stop that one or use "
+			    "another path",
+			    self->url, self->lock_path));
+		}
+		if (is_still_there(self->lock_fd, self->lock_path))
+			return (SPR_OK);
+		close(self->lock_fd); /* its owner removed it between our open and our lock */
+	}
+}
+
+static void
+give_lock_back(spr_sp_listener *self)
+{
+	if (self->lock_fd < 0)
+		return;
+	(void)unlink(self->lock_path);
+	close(self->lock_fd);
+	self->lock_fd = -1;
+}
+
+/* ---- the address ---- */
+
+/* nng would take a file that is no socket for a stale one, and remove it. */
+static spr_err
+check_path(const spr_sp_listener *self)
+{
+	struct stat there;
+
+	if (lstat(self->path, &there) == 0 && !S_ISSOCK(there.st_mode))
+		return (spr_fail(SPR_E_ADDRESS,
+				 "listen on %s: there is a file that is no socket; remove it or "
+				 "use another path",
+				 self->url));
+	return (SPR_OK);
+}
+
+static spr_err
+bind_stream(spr_sp_listener *self, int *port)
+{
+	struct stat there;
+	spr_err rv;
+	int nrv;
+
+	if (self->path[0] != '\0' && (rv = check_path(self)) != SPR_OK)
+		return (rv);
+	if ((nrv = nng_stream_listener_alloc(&self->stream, self->url)) != 0)
+		return (spr_nng_fail_listen(self->url, nrv));
+	/* half-open peers are found by the kernel; schemes without tcp refuse the option, which is fine */
+	(void)nng_stream_listener_set_bool(self->stream, NNG_OPT_TCP_KEEPALIVE, true);
+	if ((nrv = nng_stream_listener_listen(self->stream)) != 0) {
+		nng_stream_listener_free(self->stream);
+		self->stream = NULL;
+		return (spr_nng_fail_listen(self->url, nrv));
+	}
+	if (port != NULL)
+		(void)nng_stream_listener_get_int(self->stream, NNG_OPT_TCP_BOUND_PORT, port);
+	if (self->path[0] != '\0' && stat(self->path, &there) == 0) {
+		self->device = there.st_dev;
+		self->inode = there.st_ino;
+	}
+	return (SPR_OK);
+}
+
+spr_err
+spr_sp_listener_open(spr_sp_listener **out, const char *url, char *bound)
+{
+	spr_sp_listener *self = spr_mem_zalloc(sizeof(*self));
+	spr_err rv = SPR_OK;
+	int port = 0;
+
+	if (self == NULL)
+		return (SPR_E_NOMEM);
+	self->lock_fd = self->probe_fd = -1;
+	if (strlen(url) >= sizeof(self->url)) {
+		rv = spr_fail(SPR_E_ADDRESS, "listen on %s: longer than %d bytes", url,
+			      SPR_URL_MAX - 1);
+		goto fail;
+	}
+	strcpy(self->url, url);
+	strcpy(self->path, path_of(url));
+	snprintf(self->lock_path, sizeof(self->lock_path), "%s.lock", self->path);
+	if ((self->path[0] != '\0' && (rv = take_lock(self)) != SPR_OK) ||
+	    (rv = bind_stream(self, &port)) != SPR_OK)
+		goto fail;
+	spr_nng_bound_url(url, port, bound);
+	strcpy(self->url, bound);
+	*out = self;
+	return (SPR_OK);
+fail:
+	spr_sp_listener_free(self);
+	return (rv);
+}
+
+nng_stream_listener *
+spr_sp_listener_stream(spr_sp_listener *self)
+{
+	return (self->stream);
+}
+
+/* ---- is it alive? ---- */
+
+bool
+spr_sp_listener_is_there(const spr_sp_listener *self)
+{
+	struct stat there;
+
+	return (self->stream != NULL && (self->path[0] == '\0' || (stat(self->path, &there) == 0 &&
+								   there.st_dev == self->device &&
+								   there.st_ino == self->inode)));
+}
+
+/* The length, 0 for an address that cannot be connected to. */
+static socklen_t
+address_of(const spr_sp_listener *self, struct sockaddr_storage *out)
+{
+	struct sockaddr_un *local = (struct sockaddr_un *)out;
+	struct sockaddr_in *inet = (struct sockaddr_in *)out;
+	struct sockaddr_in6 *inet6 = (struct sockaddr_in6 *)out;
+	nng_sockaddr address;
+
+	memset(out, 0, sizeof(*out));
+	if (self->stream == NULL ||
+	    nng_stream_listener_get_addr(self->stream, NNG_OPT_LOCADDR, &address) != 0)
+		return (0);
+	switch (address.s_family) {
+	case NNG_AF_IPC:
+		local->sun_family = AF_UNIX;
+		if (strlen(address.s_ipc.sa_path) >= sizeof(local->sun_path))
+			return (0);
+		strcpy(local->sun_path, address.s_ipc.sa_path);
+		return (sizeof(*local));
+	case NNG_AF_ABSTRACT:
+		if (address.s_abstract.sa_len >= sizeof(local->sun_path))
+			return (0);
+		local->sun_family = AF_UNIX; /* a name begins with a NUL and has no end */
+		memcpy(local->sun_path + 1, address.s_abstract.sa_name, address.s_abstract.sa_len);
+		return ((socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+				    address.s_abstract.sa_len));
+	case NNG_AF_INET:
+		inet->sin_family = AF_INET;
+		inet->sin_port = address.s_in.sa_port;
+		inet->sin_addr.s_addr = address.s_in.sa_addr;
+		return (sizeof(*inet));
+	case NNG_AF_INET6:
+		inet6->sin6_family = AF_INET6;
+		inet6->sin6_port = address.s_in6.sa_port;
+		memcpy(&inet6->sin6_addr, address.s_in6.sa_addr, sizeof(inet6->sin6_addr));
+		return (sizeof(*inet6));
+	default:
+		return (0);
+	}
+}
+
+static void
+end_probe(spr_sp_listener *self)
+{
+	if (self->probe_fd >= 0)
+		close(self->probe_fd);
+	self->probe_fd = -1;
+}
+
+bool
+spr_sp_listener_probe(spr_sp_listener *self)
+{
+	static const uint8_t greeting[8] = {0, 'S', 'P', 0, 0xFF, 0xFF, 0, 0};
+	struct sockaddr_storage address;
+	socklen_t len = address_of(self, &address);
+
+	end_probe(self);
+	if (len == 0)
+		return (true);
+	if ((self->probe_fd =
+		 socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) < 0)
+		return (true);
+	/* EAGAIN: the queue is full; whether anybody takes from it is seen later */
+	if (connect(self->probe_fd, (struct sockaddr *)&address, len) != 0 &&
+	    errno != EINPROGRESS && errno != EAGAIN)
+		return (false);
+	/* should the connection not be there yet, it ends without a greeting, which hurts nobody */
+	(void)send(self->probe_fd, greeting, sizeof(greeting), MSG_NOSIGNAL | MSG_DONTWAIT);
+	return (true);
+}
+
+/* ---- anew, and the end ---- */
+
+static void
+unbind(spr_sp_listener *self)
+{
+	end_probe(self);
+	if (self->stream != NULL)
+		nng_stream_listener_close(self->stream); /* removes the path */
+}
+
+spr_err
+spr_sp_listener_reopen(spr_sp_listener *self)
+{
+	unbind(self);
+	if (self->stream != NULL)
+		nng_stream_listener_free(self->stream);
+	self->stream = NULL;
+	return (bind_stream(self, NULL));
+}
+
+void
+spr_sp_listener_close(spr_sp_listener *self)
+{
+	unbind(self);
+	give_lock_back(self);
+}
+
+void
+spr_sp_listener_free(spr_sp_listener *self)
+{
+	if (self == NULL)
+		return;
+	spr_sp_listener_close(self);
+	if (self->stream != NULL)
+		nng_stream_listener_free(self->stream);
+	spr_mem_free(self);
+}
