@@ -4,13 +4,11 @@
 The machine's own root is the lower layer of an overlay, so that dpkg meets real dependencies and real maintainer scripts
 while nothing of it reaches the machine. Processes, network and mounts have name spaces of their own, which end with the test.
 """
-import fcntl
 import os
 import re
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -18,6 +16,7 @@ import unittest
 from pathlib import Path
 
 import dist
+from root import Root, enter, expect, inside, need, run
 
 LIBRARIES = {"libc6", "libcjson1", "libck0", "libmicrohttpd12", "libnng1", "libsqlite3-0", "libxxhash0"}
 FILES = """
@@ -29,10 +28,6 @@ share/man/man1/spreader-queue.1.gz share/man/man1/spreaderctl.1.gz share/man/man
 LINTIAN_SUPPRESSED = "bogus-mail-host,bogus-mail-host-in-debian-changelog,no-copyright-file"
 
 
-def run(*argv, **more):
-    return subprocess.run(argv, capture_output=True, text=True, timeout=dist.DEADLINE_S, **more)
-
-
 def make_packages(folder):
     made = run("cpack", "-G", "DEB", "--config", dist.BUILD / "CPackConfig.cmake", "-B", folder)
     if made.returncode != 0:
@@ -40,20 +35,10 @@ def make_packages(folder):
     return {path.name.split("_")[0]: path for path in Path(folder).glob("*.deb")}
 
 
-def why_no_overlay():
-    if os.geteuid() != 0:
-        return "only root can make an overlay"
-    if not shutil.which("systemd-sysusers"):
-        return "systemd-sysusers, which the package depends on, is not installed"
-    return "" if run("unshare", "--mount", "--net", "--pid", "--fork", "true").returncode == 0 else "name spaces are refused here"
-
-
 class Package(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        for tool in ("cpack", "dpkg-deb", "dpkg-shlibdeps"):
-            if not shutil.which(tool):
-                raise unittest.SkipTest(tool + " is not installed")
+        need("cpack", "dpkg-deb", "dpkg-shlibdeps")
         if os.environ.get("SPR_SANITIZE", "none") != "none":
             raise unittest.SkipTest("a sanitized build is not packed")
         cls.folder = tempfile.TemporaryDirectory(prefix="spr-package-")
@@ -85,68 +70,22 @@ class Package(unittest.TestCase):
             self.assertEqual((found.returncode, found.stdout), (0, ""))
 
     def test_install_run_remove(self):
-        if reason := why_no_overlay():
-            self.skipTest(reason)
-        inside = run("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", sys.executable, __file__, "--inside",
-                     self.folder.name, self.packages["spreader"])
-        self.assertEqual(inside.returncode, 0, inside.stdout + inside.stderr)
+        need("systemd-sysusers", "systemd-tmpfiles")
+        inside(__file__, self.folder.name, self.packages["spreader"])
 
 
 # --- inside the name spaces
 
 
-class Root:
-    """A throw-away root; what was changed in it is under .upper."""
-
-    def __init__(self, folder):
-        space = Path(folder) / "space"
-        space.mkdir()
-        check("mount", "--make-rprivate", "/")
-        check("mount", "-t", "tmpfs", "tmpfs", space)
-        self.upper, work, self.path = space / "upper", space / "work", space / "root"
-        for path in (self.upper, work, self.path):
-            path.mkdir()
-        check("mount", "-t", "overlay", "overlay", "-o", f"lowerdir=/,upperdir={self.upper},workdir={work}", self.path)
-        check("mount", "-t", "proc", "proc", self.path / "proc")
-        check("mount", "--rbind", "/dev", self.path / "dev")
-        for name in ("run", "tmp"):
-            check("mount", "-t", "tmpfs", "tmpfs", self.path / name)
-
-    def run(self, *argv, **more):
-        return run("chroot", self.path, *argv, **more)
-
-    def check(self, *argv, **more):
-        return check("chroot", self.path, *argv, **more)
-
-    def __truediv__(self, name):
-        return self.path / name
-
-    def left(self):
-        """Files with our name in theirs, and lists of users that name us."""
-        names = [path for path in self.upper.rglob("*") if "spreader" in path.name and "/var/cache/" not in str(path)]
-        lists = [self / "etc" / name for name in ("passwd", "shadow", "group", "gshadow")]
-        return names + [path for path in lists if path.exists() and "spreader" in path.read_text()]
-
-
-def check(*argv, **more):
-    result = run(*argv, **more)
-    if result.returncode != 0:
-        raise AssertionError(f"{argv}: {result.returncode}\n{result.stdout}{result.stderr}")
-    return result.stdout
-
-
-def loopback_up():
-    with socket.socket() as s:
-        fcntl.ioctl(s, 0x8914, struct.pack("16sh14x", b"lo", 0x1 | 0x40))  # SIOCSIFFLAGS, IFF_UP | IFF_RUNNING
+def left(root):
+    """Files with our name in theirs, and lists of users that name us."""
+    names = [path for path in root.upper.rglob("*") if "spreader" in path.name and "/var/cache/" not in str(path)]
+    lists = [root / "etc" / name for name in ("passwd", "shadow", "group", "gshadow")]
+    return names + [path for path in lists if path.exists() and "spreader" in path.read_text()]
 
 
 def commands_of(unit, key):
     return [line.split("=", 1)[1].split() for line in unit.splitlines() if line.startswith(key + "=")]
-
-
-def expect(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def check_unit(root):
@@ -182,11 +121,13 @@ def run_as_the_unit_does(root):
         manager.close()
 
 
-def inside(folder, package):
-    loopback_up()
-    root = Root(folder)
+def install_run_remove(folder, package):
+    space = Path(folder) / "space"
+    space.mkdir()
+    enter(space)
+    root = Root(space, "root")
     shutil.copy(package, root / "tmp/p.deb")
-    expect(not root.left(), f"the machine has it already: {root.left()}")
+    expect(not left(root), f"the machine has it already: {left(root)}")
     root.check("dpkg", "-i", "/tmp/p.deb")
     expect((root / "etc/systemd/system/multi-user.target.wants/spreaderd.service").is_symlink(), "not enabled")
     expect((root / "var/lib/spreader").stat().st_mode & 0o777 == 0o750, "the store's folder is open to others")
@@ -197,11 +138,11 @@ def inside(folder, package):
     expect((root / "etc/spreader/spreader.json").exists(), "the configuration is gone before a purge")
     expect(not (root / "usr/sbin/spreaderd").exists(), "the program is still there")
     root.check("dpkg", "-P", "spreader")
-    expect(not root.left(), f"left behind: {root.left()}")
+    expect(not left(root), f"left behind: {left(root)}")
 
 
 if __name__ == "__main__":
     if len(sys.argv) == 4 and sys.argv[1] == "--inside":
-        inside(*sys.argv[2:])
+        install_run_remove(*sys.argv[2:])
     else:
         dist.main()
