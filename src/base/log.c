@@ -85,8 +85,8 @@ spr_log_init(spr_log_level level, spr_log_format format, int fd)
 	log_fd = fd;
 	is_json = format == SPR_LOG_JSON || (format == SPR_LOG_AUTO && !isatty(fd));
 	log_target = TARGET_FILE;
-	if (fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode))
-		log_target = TARGET_PIPE;
+	if (isatty(fd) || (fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode)))
+		log_target = TARGET_PIPE; /* a terminal can be held with ^S */
 	if (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode))
 		log_target = TARGET_SOCKET;
 }

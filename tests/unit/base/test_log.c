@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "spr_test.h"
@@ -192,6 +193,29 @@ test_json_line(void **state)
 	assert_string_equal(string_of(object, "len"), "7");
 	assert_string_equal(string_of(object, "why"), "two \"words\"\n\x01\\xff\\");
 	cJSON_Delete(object);
+}
+
+/* ^S, and somebody who never comes back. */
+static void
+test_a_held_terminal_does_not_stall(void **state)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY);
+	int terminal;
+	uint64_t before;
+
+	(void)state;
+	if (master < 0 || grantpt(master) != 0 || unlockpt(master) != 0)
+		skip(); /* no terminals here */
+	assert_true((terminal = open(ptsname(master), O_RDWR | O_NOCTTY)) >= 0);
+	spr_log_init(SPR_LOG_INFO, SPR_LOG_AUTO, terminal);
+	assert_int_equal(tcflow(terminal, TCOOFF), 0);
+	before = spr_counter_sum(SPR_C_LOG_SUPPRESSED);
+	spr_info("T-HELD", "a=1"); /* hangs the test if it blocks */
+	assert_int_equal(spr_counter_sum(SPR_C_LOG_SUPPRESSED), before + 1);
+	spr_log_init(SPR_LOG_INFO, SPR_LOG_TEXT, log_file);
+	assert_int_equal(tcflow(terminal, TCOON), 0);
+	close(terminal);
+	close(master);
 }
 
 static void
@@ -464,6 +488,7 @@ main(void)
 	    cmocka_unit_test(test_auto_is_text_on_a_terminal),
 	    cmocka_unit_test(test_a_full_pipe_does_not_stall),
 	    cmocka_unit_test(test_a_full_socket_does_not_stall),
+	    cmocka_unit_test(test_a_held_terminal_does_not_stall),
 	    cmocka_unit_test(test_any_bytes_make_valid_json),
 	    cmocka_unit_test(test_more_ids_than_the_limiter_knows),
 	};
