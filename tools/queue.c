@@ -410,6 +410,7 @@ apply_all(queue *q, queue_request *requests)
 static void
 fail_group(queue *q, queue_request *requests, spr_err err)
 {
+	static const char no_memory[] = "{\"ok\":false}";
 	queue_request *next = NULL;
 
 	queue_store_rollback(q->store);
@@ -418,13 +419,14 @@ fail_group(queue *q, queue_request *requests, spr_err err)
 	q->replies.len = 0;
 	q->replies.has_failed = false;
 	queue_refuse(q, "store", spr_error_text(err));
-	if (q->replies.has_failed)
-		q->replies.len = 0; /* an empty reply is no ok either */
 	if (q->next_due_ns < q->now_ns + PAUSE_NS)
 		q->next_due_ns = q->now_ns + PAUSE_NS;
 	for (; requests != NULL; requests = next) {
 		next = requests->next;
-		requests->reply(requests, q->replies.data, q->replies.len);
+		if (q->replies.has_failed)
+			requests->reply(requests, no_memory, sizeof(no_memory) - 1);
+		else
+			requests->reply(requests, q->replies.data, q->replies.len);
 	}
 }
 

@@ -197,6 +197,31 @@ test_nack_retry(void **state)
 	assert_int_equal(stat_of(s, "depth"), 0);
 }
 
+/* Each has a time of its own: the one that waits longer does not come along with the other. */
+static void
+test_nack_times(void **state)
+{
+	scene *s = *state;
+	uint64_t began = 0;
+
+	RESTART(s, "--retry-first=20ms", "--retry-longest=1s");
+	submit(s, DOC("a"));
+	expect_pushed(s, SENT("a"));
+	for (int i = 0; i < 3; i++) {
+		answer(s, "{\"nack\":[{\"id\":\"a\",\"retry\":true}]}");
+		expect_pushed(s, SENT("a"));
+	}
+	submit(s, DOC("b"));
+	expect_pushed(s, SENT("b"));
+	began = spr_clock_now_ns();
+	answer(s, "{\"nack\":[{\"id\":\"a\",\"retry\":true},{\"id\":\"b\",\"retry\":true}]}");
+	assert_true(wait_until(pushed(s) != NULL, WAIT_MS));
+	assert_int_equal(strncmp(s->message, SENT("b"), strlen(SENT("b"))), 0);
+	if (strcmp(s->message, SENT("b")) == 0)
+		expect_pushed(s, SENT("a"));
+	assert_true(spr_clock_now_ns() - began >= 160 * SPR_NS_PER_MS);
+}
+
 static void
 test_dead_at_once(void **state)
 {
@@ -252,7 +277,9 @@ test_max_attempts(void **state)
 	spr_fake_push_pipe(-1);
 	expect_pushed(s, SENT("a")); /* timed out, but a connection was lost */
 	assert_int_equal(stat_of(s, "timeouts_total"), 1);
-	/* this does */
+	/* this does, and makes the next one the last */
+	expect_pushed(s, SENT("a"));
+	answer(s, "{\"nack\":[{\"id\":\"a\",\"reason\":\"overload\",\"retry\":true}]}");
 	expect_pushed(s, SENT("a"));
 	answer(s, error);
 	assert_int_equal(stat_of(s, "dead"), 1);
@@ -378,6 +405,15 @@ test_control(void **state)
 	answer(s, "{\"nack\":[{\"id\":\"b\",\"retry\":false},{\"id\":\"c\",\"retry\":false}]}");
 	assert_string_equal(control(s, "{\"op\":\"dead_purge\",\"all\":true}"),
 			    "{\"ok\":true,\"purged\":2,\"left\":0}");
+	/* requeued before the first reading after a start has come to it: pushed once all the same */
+	submit(s, DOC("d"));
+	expect_pushed(s, SENT("d"));
+	answer(s, "{\"nack\":[{\"id\":\"d\",\"retry\":false}]}");
+	RESTART(s, "--max-outstanding=8");
+	control(s, "{\"op\":\"dead_requeue\",\"id\":\"d\"}");
+	expect_pushed(s, SENT("d"));
+	expect_nothing(s);
+	answer(s, "{\"ack\":[\"d\"]}");
 	assert_int_equal(stat_of(s, "dead") + stat_of(s, "depth"), 0);
 }
 
@@ -454,13 +490,11 @@ main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, scene_setup, scene_teardown)
 	const struct CMUnitTest tests[] = {
-	    T(test_submit_and_ack),  T(test_verbatim),
-	    T(test_refused),         T(test_bad_answers),
-	    T(test_idempotent),      T(test_restart),
-	    T(test_nack_retry),      T(test_dead_at_once),
-	    T(test_max_attempts),    T(test_working),
-	    T(test_max_outstanding), T(test_pushes),
-	    T(test_control),         T(test_groups_and_full_disk),
+	    T(test_submit_and_ack), T(test_verbatim),   T(test_refused),
+	    T(test_bad_answers),    T(test_idempotent), T(test_restart),
+	    T(test_nack_retry),     T(test_nack_times), T(test_dead_at_once),
+	    T(test_max_attempts),   T(test_working),    T(test_max_outstanding),
+	    T(test_pushes),         T(test_control),    T(test_groups_and_full_disk),
 	    T(test_no_memory),
 	};
 
