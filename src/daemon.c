@@ -168,13 +168,18 @@ stop_dead_letter(spr_daemon *daemon)
 	spr_dead_letter_free(daemon->dead_letter);
 }
 
+static bool
+awaits_receipts(const spr_options *options)
+{
+	return (options->confirm == SPR_CONFIRM_RECEIPT);
+}
+
 static spr_err
 start_ledger(spr_daemon *daemon)
 {
 	const spr_options *options = daemon->options;
 	/* without receipts there is nothing to resume by */
-	unsigned resume_window =
-	    options->confirm == SPR_CONFIRM_RECEIPT ? options->resume_window : 0;
+	unsigned resume_window = awaits_receipts(options) ? options->resume_window : 0;
 	spr_err rv;
 	spr_ledger_config config;
 
@@ -185,8 +190,10 @@ start_ledger(spr_daemon *daemon)
 	if ((rv = spr_notifications_init(&daemon->notifications, options->max_inflight,
 					 &daemon->waiters)) != SPR_OK ||
 	    (options->n_ack_peers > 0 &&
-	     (rv = spr_answers_new(&daemon->answers, options->max_inflight,
-				   options->dedup_window, resume_window)) != SPR_OK))
+	     (rv = spr_answers_new(&daemon->answers, options->max_inflight, options->dedup_window,
+				   resume_window)) != SPR_OK) ||
+	    (awaits_receipts(options) &&
+	     (rv = spr_jobs_new(&daemon->jobs, options->max_open_jobs)) != SPR_OK))
 		return (rv);
 	config = (spr_ledger_config){
 	    .batch = options->ack_batch,
@@ -195,6 +202,10 @@ start_ledger(spr_daemon *daemon)
 	    .instance = daemon->instance,
 	    .notifications = &daemon->notifications,
 	    .answers = daemon->answers,
+	    .jobs = daemon->jobs,
+	    .max_jobs = options->max_open_jobs,
+	    .receipt_timeout_ns = options->receipt_timeout_ns,
+	    .receipt_grace_ns = options->receipt_grace_ns,
 	    .dead_letter = daemon->dead_letter,
 	};
 	return (spr_ledger_new(&daemon->ledger, &config));
@@ -205,6 +216,7 @@ stop_ledger(spr_daemon *daemon)
 {
 	spr_ledger_free(daemon->ledger);
 	spr_answers_free(daemon->answers);
+	spr_jobs_free(daemon->jobs);
 	spr_notifications_fini(&daemon->notifications);
 	spr_mem_free(daemon->waiters.waiter);
 }
@@ -225,9 +237,11 @@ start_dispatchers(spr_daemon *daemon)
 	    .max_fanout = options->max_fanout,
 	    .outbox_timeout_ns = options->outbox_timeout_ns,
 	    .key_seed = daemon->key_seed,
+	    .has_job_ids = awaits_receipts(options) || options->job_id,
 	    .waiters = &daemon->waiters,
 	    .ledger = daemon->ledger,
 	    .answers = daemon->answers,
+	    .jobs = daemon->jobs,
 	    .notifications = &daemon->notifications,
 	    .subscriptions = daemon->subscriptions,
 	    .epoch = daemon->epoch,
@@ -279,6 +293,9 @@ start_outbox(spr_daemon *daemon)
 	    .max_bytes = options->max_inflight_bytes / 4,
 	    .dispatchers = &daemon->waiters,
 	    .ledger = daemon->ledger,
+	    .instance = awaits_receipts(options) || options->job_id ? daemon->instance : NULL,
+	    .jobs = daemon->jobs,
+	    .notifications = &daemon->notifications,
 	};
 
 	if ((rv = spr_outbox_new(&daemon->outbox, &config)) != SPR_OK)
@@ -290,6 +307,27 @@ static void
 stop_outbox(spr_daemon *daemon)
 {
 	spr_outbox_free(daemon->outbox);
+}
+
+static spr_err
+start_receipts(spr_daemon *daemon)
+{
+	spr_receipts_config config = {
+	    .transport = &spr_transport_nng,
+	    .max_message = daemon->options->max_message_bytes,
+	    .instance = daemon->instance,
+	    .jobs = daemon->jobs,
+	    .notifications = &daemon->notifications,
+	    .ledger = daemon->ledger,
+	};
+
+	return (daemon->jobs != NULL ? spr_receipts_new(&daemon->receipts, &config) : SPR_OK);
+}
+
+static void
+stop_receipts(spr_daemon *daemon)
+{
+	spr_receipts_free(daemon->receipts);
 }
 
 static spr_err
@@ -395,6 +433,37 @@ warn_of_ws(const char *socket, const char *url)
 			 "hangs up at "
 			 "the wrong moment can silence it: prefer tcp or ipc\"",
 			 socket, url);
+}
+
+static spr_err
+bind_receipts(spr_daemon *daemon)
+{
+	const spr_options *options = daemon->options;
+	char bound[SPR_URL_MAX];
+	spr_err rv = SPR_OK;
+
+	if (daemon->receipts == NULL)
+		return (SPR_OK);
+	for (unsigned i = 0; rv == SPR_OK && i < options->receipts_listen.n; i++) {
+		if ((rv = spr_receipts_listen(daemon->receipts, options->receipts_listen.item[i],
+					      bound)) == SPR_OK)
+			rv = remember(daemon, SPR_SOCKET_RECEIPTS, bound);
+	}
+	for (unsigned i = 0; rv == SPR_OK && i < options->receipts_dial.n; i++)
+		rv = spr_receipts_dial(daemon->receipts, options->receipts_dial.item[i]);
+	if (rv != SPR_OK) {
+		spr_wrap("receipts");
+		return (rv);
+	}
+	spr_receipts_start(daemon->receipts);
+	return (SPR_OK);
+}
+
+static void
+stop_bind_receipts(spr_daemon *daemon)
+{
+	if (daemon->receipts != NULL)
+		spr_receipts_stop(daemon->receipts);
 }
 
 /* Upstreams are known before the ledger and the dispatchers start: their table never changes afterwards. */
@@ -537,7 +606,9 @@ static const step steps[] = {
     {"dispatchers", start_dispatchers, stop_dispatchers},
     {"intake", start_intake, stop_intake},
     {"outbox", start_outbox, stop_outbox}, /* its last completions finish messages of the intake */
+    {"receipts", start_receipts, stop_receipts},
     {"control", start_control, stop_control},
+    {"bind receipts", bind_receipts, stop_bind_receipts}, /* before the first job can leave */
     {"bind outbox", bind_outbox, NULL},
     {"bind ack", bind_ack, NULL},
     {"start dispatchers", start_threads, stop_threads},

@@ -130,6 +130,20 @@ derive_listen(spr_config *config, spr_option listen, spr_option dial)
 	return (spr_config_set(config, listen, "none", SPR_CONFIG_DERIVED));
 }
 
+/* The default address is listened on only when receipts are awaited. Defaults are not filled in yet: unset is push. */
+static spr_err
+derive_receipts(const spr_options *options, spr_config *config)
+{
+	if (config->origins[SPR_OPTION_confirm] == SPR_CONFIG_UNSET ||
+	    options->confirm != SPR_CONFIRM_RECEIPT) {
+		if (config->origins[SPR_OPTION_receipts_listen] != SPR_CONFIG_UNSET)
+			return (SPR_OK);
+		return (
+		    spr_config_set(config, SPR_OPTION_receipts_listen, "none", SPR_CONFIG_DERIVED));
+	}
+	return (derive_listen(config, SPR_OPTION_receipts_listen, SPR_OPTION_receipts_dial));
+}
+
 static void
 derive_format(spr_options *options)
 {
@@ -228,6 +242,7 @@ read_rest(spr_options *options, spr_config *config, char **envp)
 		SPR_OK ||
 	    (rv = derive_listen(config, SPR_OPTION_outbox_listen, SPR_OPTION_outbox_dial)) !=
 		SPR_OK ||
+	    (rv = derive_receipts(options, config)) != SPR_OK ||
 	    (rv = spr_config_fill_defaults(config)) != SPR_OK ||
 	    (rv = derive_max_inflight_bytes(options, config)) != SPR_OK)
 		return (rv);

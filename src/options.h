@@ -29,8 +29,8 @@
 	X(LIST,     outbox_dial,        "outbox-dial",        "none", "URL", PLAIN, "Push jobs to the delivery worker at this address; repeatable") \
 	X(LIST,     ack_dial,           "ack-dial",           "none", "[NAME=]URL", PLAIN, "Send answers to the upstream of that name (none: the unnamed one) at this REP address; repeatable") \
 	X(LIST,     ack_listen,         "ack-listen",         "none", "[NAME=]URL", PLAIN, "Let the upstream of that name fetch answers at this address; repeatable") \
-	X(LIST,     receipts_listen,    "receipts-listen",    "none", "URL", LATER, "Take receipts on this PULL address; repeatable") \
-	X(LIST,     receipts_dial,      "receipts-dial",      "none", "URL", LATER, "Take receipts from the delivery worker at this address; repeatable") \
+	X(LIST,     receipts_listen,    "receipts-listen",    SPREADER_RECEIPTS_URL, "URL", PLAIN, "Take receipts on this PULL address, with --confirm receipt only; repeatable; the default goes when --receipts-dial is given") \
+	X(LIST,     receipts_dial,      "receipts-dial",      "none", "URL", PLAIN, "Take receipts from the delivery worker at this address; repeatable") \
 	X(LIST,     control_listen,     "control-listen",     SPREADER_CONTROL_URL, "URL", PLAIN, "Answer control requests on this REP address; repeatable; none: no control") \
 	X(LIST,     http_listen,        "http-listen",        SPREADER_HTTP_ADDRESS, "HOST:PORT", PLAIN, "Serve metrics, probes, the subscription API and a page over HTTP; repeatable; none: no HTTP") \
 	X(BOOL,     ready_needs_outbox, "ready-needs-outbox", "false", "", PLAIN, "Not ready, for /readyz, without a delivery worker") \
@@ -51,11 +51,12 @@
 	X(COUNT,    ack_window,         "ack-window",         "8", "1..64", PLAIN, "Answer requests in flight to one upstream") \
 	X(DURATION, ack_timeout_ns,     "ack-timeout",        "5s", "10ms..10m", PLAIN, "How long an answer request waits for its reply before it is sent again") \
 	X(COUNT,    dedup_window,       "dedup-window",       "1048576", "0..67108864", PLAIN, "Acked ids remembered, so that a copy is acked and not dispatched again") \
-	X(COUNT,    resume_window,      "resume-window",      "4096", "0..16777216", LATER, "Notifications whose receipts are remembered for their next attempt") \
-	X(CHOICE,   confirm,            "confirm",            "push", "push receipt", LATER, "What a job needs before its notification is acked: to be pushed, or its receipt") \
-	X(DURATION, receipt_timeout_ns, "receipt-timeout",    "30s", "10ms..1d", LATER, "How long a receipt may take, from the last push or receipt of its notification") \
-	X(DURATION, receipt_grace_ns,   "receipt-grace",      "5s", "0..1d", LATER, "What is left of that when a delivery worker leaves") \
-	X(BOOL,     job_id,             "job-id",             "false", "", LATER, "Put an id into every job") \
+	X(COUNT,    resume_window,      "resume-window",      "4096", "0..16777216", PLAIN, "Notifications whose receipts are remembered for their next attempt") \
+	X(COUNT,    max_open_jobs,      "max-open-jobs",      "1048576", "1..268435455", PLAIN, "Jobs that wait for their receipts or are remembered with them; at least max-fanout with --confirm receipt") \
+	X(CHOICE,   confirm,            "confirm",            "push", "push receipt", PLAIN, "What a job needs before its notification is acked: to be pushed, or its receipt") \
+	X(DURATION, receipt_timeout_ns, "receipt-timeout",    "30s", "10ms..1d", PLAIN, "How long a receipt may take, from the last push or receipt of its notification") \
+	X(DURATION, receipt_grace_ns,   "receipt-grace",      "5s", "0..1d", PLAIN, "What is left of that when a delivery worker leaves") \
+	X(BOOL,     job_id,             "job-id",             "false", "", PLAIN, "Put an id into every job, also without --confirm receipt") \
 	X(CHOICE,   message_payload,    "message-payload",    "string", "string object", PLAIN, "How body.message becomes the payload: as a JSON string of its text, or as the value itself") \
 	X(CHOICE,   no_subscribers,     "no-subscribers",     "ack", "ack nack dead-letter", PLAIN, "What becomes of a notification that nobody subscribed to") \
 	X(DURATION, drain_timeout_ns,   "drain-timeout",      "20s", "0..1h", PLAIN, "How long a stop may take; 2 s before its end what is left is nacked") \

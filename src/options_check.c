@@ -216,6 +216,8 @@ check_urls(const spr_options *o)
 	    (rv = check_list(o, SPR_OPTION_intake_dial, &o->intake_dial, false)) != SPR_OK ||
 	    (rv = check_list(o, SPR_OPTION_outbox_listen, &o->outbox_listen, true)) != SPR_OK ||
 	    (rv = check_list(o, SPR_OPTION_outbox_dial, &o->outbox_dial, false)) != SPR_OK ||
+	    (rv = check_list(o, SPR_OPTION_receipts_listen, &o->receipts_listen, true)) != SPR_OK ||
+	    (rv = check_list(o, SPR_OPTION_receipts_dial, &o->receipts_dial, false)) != SPR_OK ||
 	    (rv = check_list(o, SPR_OPTION_control_listen, &o->control_listen, true)) != SPR_OK)
 		return (rv);
 	for (unsigned i = 0; i < o->http_listen.n && rv == SPR_OK; i++)
@@ -242,8 +244,6 @@ check_sockets(const spr_options *o)
 		return (refuse(o, SPR_OPTION_intake_format,
 			       "bare documents have no id to answer, so --ack-dial and "
 			       "--ack-listen need envelope"));
-	if (o->n_ack_peers == 0 && o->confirm == SPR_CONFIRM_RECEIPT)
-		return (refuse(o, SPR_OPTION_confirm, "receipt needs --ack-dial or --ack-listen"));
 	if (o->no_subscribers == SPR_NO_SUBSCRIBERS_DEAD_LETTER && o->dead_letter == NULL)
 		return (
 		    refuse(o, SPR_OPTION_no_subscribers, "dead-letter needs --dead-letter FILE"));
@@ -285,6 +285,32 @@ check_mixed(const spr_options *o)
 					       "one upstream"));
 		}
 	}
+	return (SPR_OK);
+}
+
+static spr_err
+check_receipts(const spr_options *o)
+{
+	bool is_receipt = o->confirm == SPR_CONFIRM_RECEIPT;
+
+	if (is_receipt && o->n_ack_peers == 0)
+		return (refuse(o, SPR_OPTION_confirm, "receipt needs --ack-dial or --ack-listen"));
+	if (is_receipt && o->receipts_listen.n + o->receipts_dial.n == 0)
+		return (refuse(o, SPR_OPTION_confirm,
+			       "receipt needs --receipts-listen or --receipts-dial"));
+	if (is_receipt && o->outbox_listen.n + o->outbox_dial.n == 0)
+		return (refuse(o, SPR_OPTION_confirm,
+			       "receipt needs an outbox: nobody sends receipts without one"));
+	if (!is_receipt && o->receipts_listen.n + o->receipts_dial.n > 0)
+		return (refuse(o,
+			       o->receipts_listen.n > 0 ? SPR_OPTION_receipts_listen
+							: SPR_OPTION_receipts_dial,
+			       "receipts are taken only with --confirm receipt"));
+	if (o->job_id && o->intake_format == SPR_INTAKE_BARE)
+		return (refuse(o, SPR_OPTION_job_id,
+			       "bare documents have no id that a job's could be made of"));
+	if (is_receipt && o->max_open_jobs < o->max_fanout)
+		return (refuse(o, SPR_OPTION_max_open_jobs, "must be at least --max-fanout"));
 	return (SPR_OK);
 }
 
@@ -345,7 +371,7 @@ spr_options_check(const spr_options *options)
 	spr_err rv = SPR_OK;
 
 	if ((rv = check_urls(options)) == SPR_OK && (rv = check_sockets(options)) == SPR_OK &&
-	    (rv = check_mixed(options)) == SPR_OK &&
+	    (rv = check_receipts(options)) == SPR_OK && (rv = check_mixed(options)) == SPR_OK &&
 	    (rv = check_hosts(options, SPR_OPTION_callback_allow, &options->callback_allow)) ==
 		SPR_OK &&
 	    (rv = check_hosts(options, SPR_OPTION_callback_deny, &options->callback_deny)) ==

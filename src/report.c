@@ -13,8 +13,8 @@
 #include "base/mem.h"
 #include "base/process.h"
 
-static const char *const socket_names[SPR_N_SOCKETS] = {"intake", "outbox", "ack", "control",
-							"http"};
+static const char *const socket_names[SPR_N_SOCKETS] = {"intake",   "outbox",  "ack",
+							"receipts", "control", "http"};
 
 #define DEAD_AFTER_NS (10 * SPR_NS_PER_S)
 
@@ -57,6 +57,13 @@ spr_report_gauges(void *arg, double *gauges)
 	gauges[SPR_G_PEERS_ACK] = spr_ledger_peers(daemon->ledger);
 	gauges[SPR_G_ANSWERS_REMEMBERED] =
 	    daemon->answers != NULL ? spr_answers_remembered(daemon->answers) : 0;
+	gauges[SPR_G_ANSWERS_RESUMABLE] =
+	    daemon->answers != NULL ? spr_answers_resumable(daemon->answers) : 0;
+	if (daemon->jobs != NULL) {
+		gauges[SPR_G_OPEN_JOBS] = spr_jobs_known(daemon->jobs);
+		gauges[SPR_G_OPEN_JOBS_RESERVED] = spr_jobs_reserved(daemon->jobs);
+		gauges[SPR_G_OPEN_JOBS_LIMIT] = options->max_open_jobs;
+	}
 	spr_process_read(gauges);
 }
 

@@ -12,12 +12,14 @@
 #include "control/rep_adapter.h"
 #include "options.h"
 #include "path/dispatch.h"
+#include "path/receipts.h"
 #include "store/store.h"
 
 typedef enum spr_socket_kind {
 	SPR_SOCKET_INTAKE,
 	SPR_SOCKET_OUTBOX,
 	SPR_SOCKET_ACK,
+	SPR_SOCKET_RECEIPTS,
 	SPR_SOCKET_CONTROL,
 	SPR_SOCKET_HTTP,
 	SPR_N_SOCKETS
@@ -45,6 +47,8 @@ typedef struct spr_daemon {
 	spr_dead_letter *dead_letter;
 	spr_waiters waiters;
 	spr_answers *answers;
+	spr_jobs *jobs;         /* NULL without --confirm receipt */
+	spr_receipts *receipts; /* as jobs */
 	spr_ledger *ledger;
 	spr_dispatchers *dispatchers;
 	spr_outbox *outbox;

@@ -246,6 +246,7 @@ drain(spr_daemon *daemon)
 			 "in_flight=%u why=\"--drain-timeout is near; what is left is nacked\"",
 			 spr_notifications_in_flight(&daemon->notifications));
 		spr_dispatchers_give_up(daemon->dispatchers);
+		spr_ledger_give_up(daemon->ledger);
 		(void)wait_until(daemon, is_posted_and_answered, limit_ns);
 	}
 	if (!flush(daemon, limit_ns)) {

@@ -34,6 +34,19 @@ typedef enum spreader_reason {
 	    SPREADER_N_REASONS
 } spreader_reason;
 
+/*
+ * A job's id is "<instance>-<hex>": the boot id of the daemon that sent it, and 32 hex digits that are the same on every
+ * attempt, boot and dispatcher, so a worker drops copies by the part behind the dash. With H = XXH3 of 128 bits, seed 0,
+ * written low half first, each half little-endian, in every input:
+ *
+ *   N   = H(length of from: two bytes, little-endian; from; id of the notification)      from is empty when there is none
+ *   C   = H(callback)
+ *   hex = H(N C), here the high half first: the number as one reads it
+ *
+ * A receipt echoes the whole id.
+ */
+#define SPREADER_JOB_HEX 32
+
 /* The largest id of a notification and of a job, in bytes. */
 #define SPREADER_ID_MAX     256
 #define SPREADER_JOB_ID_MAX 64

@@ -11,15 +11,27 @@
 #define YEAR_0000 INT64_C(-62167219200) /* 0000-01-01T00:00:00Z */
 #define YEAR_9999 INT64_C(253402300799) /* 9999-12-31T23:59:59Z */
 
-uint64_t
-spr_clock_now_ns(void)
+static uint64_t
+read_ns(clockid_t clock)
 {
 	struct timespec now;
 	uint64_t ns;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(clock, &now);
 	ns = (uint64_t)now.tv_sec * SPR_NS_PER_S + (uint64_t)now.tv_nsec;
 	return (ns == 0 ? 1 : ns); /* 0 means "no deadline" to callers */
+}
+
+uint64_t
+spr_clock_now_ns(void)
+{
+	return (read_ns(CLOCK_MONOTONIC));
+}
+
+uint64_t
+spr_clock_coarse_ns(void)
+{
+	return (read_ns(CLOCK_MONOTONIC_COARSE));
 }
 
 int64_t

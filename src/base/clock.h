@@ -11,6 +11,8 @@
 
 /* [any] Monotonic, never 0. */
 uint64_t spr_clock_now_ns(void);
+/* [any] The same clock, at most some milliseconds late, for a fraction of the price. */
+uint64_t spr_clock_coarse_ns(void);
 /* [any] Seconds since 1970, UTC. */
 int64_t spr_clock_wall_s(void);
 /* [any] "2026-11-24T13:35:13Z"; out needs SPR_CLOCK_TEXT_MAX bytes. Years 0000 to 9999. */

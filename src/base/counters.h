@@ -40,6 +40,8 @@
 	X(NACKED_TOO_LARGE,   "spreader_nacked_total", "reason=\"too_large\"", "Notifications not done, by reason") \
 	X(NACKED_OVERLOAD,    "spreader_nacked_total", "reason=\"overload\"", "Notifications not done, by reason") \
 	X(NACKED_PUSH_FAILED, "spreader_nacked_total", "reason=\"push_failed\"", "Notifications not done, by reason") \
+	X(NACKED_RECEIPT_TIMEOUT, "spreader_nacked_total", "reason=\"receipt_timeout\"", "Notifications not done, by reason") \
+	X(NACKED_RECEIPT_ERROR, "spreader_nacked_total", "reason=\"receipt_error\"", "Notifications not done, by reason") \
 	X(NACKED_SHUTTING_DOWN, "spreader_nacked_total", "reason=\"shutting_down\"", "Notifications not done, by reason") \
 	X(NACKED_NO_SUBSCRIBERS, "spreader_nacked_total", "reason=\"no_subscribers\"", "Notifications not done, by reason") \
 	X(REJECTED_NOT_JSON,  "spreader_rejected_total", "reason=\"not_json\"", "Documents without an id to answer, by reason") \
@@ -49,24 +51,38 @@
 	X(JOBS_POSTED,        "spreader_jobs_posted_total", "", "Jobs that a worker's connection took") \
 	X(JOBS_FAILED,        "spreader_jobs_failed_total", "", "Jobs that could not be posted") \
 	X(JOB_BYTES,          "spreader_job_bytes_total", "", "Bytes of jobs that a worker's connection took") \
+	X(JOBS_CONFIRMED,     "spreader_jobs_confirmed_total", "", "Jobs whose receipt came, in time or late") \
+	X(JOBS_UNCONFIRMED,   "spreader_jobs_unconfirmed_total", "", "Jobs whose receipt did not come in time") \
+	X(JOBS_RESUMED,       "spreader_jobs_resumed_total", "", "Jobs not posted again: an earlier attempt brought their receipt") \
+	X(RECEIPTS_TAKEN,     "spreader_receipts_total", "result=\"taken\"", "Receipts, by what they meant") \
+	X(RECEIPTS_ERROR,     "spreader_receipts_total", "result=\"error\"", "Receipts, by what they meant") \
+	X(RECEIPTS_LATE,      "spreader_receipts_total", "result=\"late\"", "Receipts, by what they meant") \
+	X(RECEIPTS_AGAIN,     "spreader_receipts_total", "result=\"again\"", "Receipts, by what they meant") \
+	X(RECEIPTS_STALE,     "spreader_receipts_total", "result=\"stale\"", "Receipts, by what they meant") \
+	X(RECEIPTS_MISROUTED, "spreader_receipts_total", "result=\"misrouted\"", "Receipts, by what they meant") \
+	X(RECEIPTS_BAD,       "spreader_receipts_total", "result=\"bad\"", "Receipts, by what they meant") \
 	X(SUPPRESSED_EXPIRED, "spreader_suppressed_total", "why=\"expired\"", "Subscribers left out of a fan-out, by cause") \
 	X(SUPPRESSED_DUPLICATE, "spreader_suppressed_total", "why=\"duplicate\"", "Subscribers left out of a fan-out, by cause") \
 	X(ANSWER_REQUESTS,    "spreader_answer_requests_total", "", "Requests sent to upstreams with answers") \
 	X(ANSWERS_ACCEPTED,   "spreader_answers_accepted_total", "", "Ids whose answer an upstream accepted") \
 	X(ANSWER_REFUSALS,    "spreader_answer_failures_total", "cause=\"refused\"", "Answer requests that failed, by cause") \
 	X(ANSWER_TIMEOUTS,    "spreader_answer_failures_total", "cause=\"no_reply\"", "Answer requests that failed, by cause") \
+	X(WORKING,            "spreader_working_total", "", "Ids named to upstreams as worked on") \
 	X(ANSWER_RETRIES,     "spreader_answer_retries_total", "", "Answer requests sent again") \
 	X(RECEIVERS_PARKED,   "spreader_receivers_parked_total", "", "Times that a receiver stopped for back-pressure") \
 	X(DISPATCHER_WAITS_SLOT, "spreader_dispatcher_waits_total", "for=\"send_slot\"", "Times that a dispatcher waited, by cause") \
 	X(DISPATCHER_WAITS_BYTES, "spreader_dispatcher_waits_total", "for=\"job_bytes\"", "Times that a dispatcher waited, by cause") \
 	X(DISPATCHER_WAITS_INFLIGHT, "spreader_dispatcher_waits_total", "for=\"inflight\"", "Times that a dispatcher waited, by cause") \
+	X(DISPATCHER_WAITS_JOBS, "spreader_dispatcher_waits_total", "for=\"open_jobs\"", "Times that a dispatcher waited, by cause") \
 	X(PIPES_ADDED_INTAKE, "spreader_pipes_added_total", "socket=\"intake\"", "Peers that connected, by socket") \
 	X(PIPES_ADDED_OUTBOX, "spreader_pipes_added_total", "socket=\"outbox\"", "Peers that connected, by socket") \
 	X(PIPES_ADDED_ACK,    "spreader_pipes_added_total", "socket=\"ack\"", "Peers that connected, by socket") \
+	X(PIPES_ADDED_RECEIPTS, "spreader_pipes_added_total", "socket=\"receipts\"", "Peers that connected, by socket") \
 	X(PIPES_ADDED_CONTROL, "spreader_pipes_added_total", "socket=\"control\"", "Peers that connected, by socket") \
 	X(PIPES_REMOVED_INTAKE, "spreader_pipes_removed_total", "socket=\"intake\"", "Peers that went away, by socket") \
 	X(PIPES_REMOVED_OUTBOX, "spreader_pipes_removed_total", "socket=\"outbox\"", "Peers that went away, by socket") \
 	X(PIPES_REMOVED_ACK,  "spreader_pipes_removed_total", "socket=\"ack\"", "Peers that went away, by socket") \
+	X(PIPES_REMOVED_RECEIPTS, "spreader_pipes_removed_total", "socket=\"receipts\"", "Peers that went away, by socket") \
 	X(PIPES_REMOVED_CONTROL, "spreader_pipes_removed_total", "socket=\"control\"", "Peers that went away, by socket") \
 	X(PEERS_CUT_TOO_LARGE, "spreader_peers_cut_total", "why=\"too_large\"", "Connections cut by us, by cause") \
 	X(PEERS_CUT_MALFORMED, "spreader_peers_cut_total", "why=\"malformed\"", "Connections cut by us, by cause") \
@@ -109,6 +125,10 @@
 	X(PEERS_ACK,          GAUGE, "spreader_peers", "socket=\"ack\"", "Peers connected now, by socket") \
 	X(PEERS_CONTROL,      GAUGE, "spreader_peers", "socket=\"control\"", "Peers connected now, by socket") \
 	X(ANSWERS_REMEMBERED, GAUGE, "spreader_answers_remembered", "", "Acked ids remembered") \
+	X(ANSWERS_RESUMABLE,  GAUGE, "spreader_answers_resumable", "", "Nacked ids whose receipts are remembered for their next attempt") \
+	X(OPEN_JOBS,          GAUGE, "spreader_open_jobs", "", "Jobs in the table of receipts: waiting for theirs, or remembered with it") \
+	X(OPEN_JOBS_RESERVED, GAUGE, "spreader_open_jobs_reserved", "", "The same, with those that are about to be posted") \
+	X(OPEN_JOBS_LIMIT,    GAUGE, "spreader_open_jobs_limit", "", "Most jobs in the table of receipts") \
 	X(SUBSCRIPTIONS,      GAUGE, "spreader_subscriptions", "", "Subscriptions, expired ones too") \
 	X(CALLBACKS,          GAUGE, "spreader_callbacks", "", "Distinct callbacks") \
 	X(TRIE_NODES,         GAUGE, "spreader_trie_nodes", "", "Nodes of the trie of patterns") \
@@ -128,10 +148,10 @@
  * Shown are the counts up to 2^first, 2^(first + step), ... n of them.
  */
 #define SPR_HISTOGRAMS(X) \
-	X(STAGE_QUEUE,   "spreader_stage_seconds", "stage=\"queue\"", NS, 10, 2, 13, "Time of each stage: queue, of a message until its dispatcher; resolve, of a document, measured once a turn; push, until the last job was written; ack, until upstream accepted the answer") \
-	X(STAGE_RESOLVE, "spreader_stage_seconds", "stage=\"resolve\"", NS, 10, 2, 13, "Time of each stage: queue, of a message until its dispatcher; resolve, of a document, measured once a turn; push, until the last job was written; ack, until upstream accepted the answer") \
-	X(STAGE_PUSH,    "spreader_stage_seconds", "stage=\"push\"", NS, 10, 2, 13, "Time of each stage: queue, of a message until its dispatcher; resolve, of a document, measured once a turn; push, until the last job was written; ack, until upstream accepted the answer") \
-	X(STAGE_ACK,     "spreader_stage_seconds", "stage=\"ack\"", NS, 10, 2, 13, "Time of each stage: queue, of a message until its dispatcher; resolve, of a document, measured once a turn; push, until the last job was written; ack, until upstream accepted the answer") \
+	X(STAGE_QUEUE,   "spreader_stage_seconds", "stage=\"queue\"", NS, 10, 2, 13, "Time of each stage: queue, of a message until its dispatcher; resolve, of a document, measured once a turn; push, until the last job was written (has its receipt); ack, until upstream accepted the answer") \
+	X(STAGE_RESOLVE, "spreader_stage_seconds", "stage=\"resolve\"", NS, 10, 2, 13, "Time of each stage: queue, of a message until its dispatcher; resolve, of a document, measured once a turn; push, until the last job was written (has its receipt); ack, until upstream accepted the answer") \
+	X(STAGE_PUSH,    "spreader_stage_seconds", "stage=\"push\"", NS, 10, 2, 13, "Time of each stage: queue, of a message until its dispatcher; resolve, of a document, measured once a turn; push, until the last job was written (has its receipt); ack, until upstream accepted the answer") \
+	X(STAGE_ACK,     "spreader_stage_seconds", "stage=\"ack\"", NS, 10, 2, 13, "Time of each stage: queue, of a message until its dispatcher; resolve, of a document, measured once a turn; push, until the last job was written (has its receipt); ack, until upstream accepted the answer") \
 	X(NOTIFICATION,  "spreader_notification_seconds", "", NS, 10, 2, 13, "Time of a whole notification, from its receipt to the accepted answer, or to its last job when nobody is answered") \
 	X(MATCHED,       "spreader_matched_subscribers", "", ONE, 0, 2, 11, "Callbacks of a notification") \
 	X(PAYLOAD,       "spreader_payload_bytes", "", ONE, 6, 2, 8, "Size of the payload of a notification with subscribers")

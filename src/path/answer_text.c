@@ -117,15 +117,38 @@ add_list(spr_text *text, const char *name, const spr_notification *chain, bool a
 	return (before == name ? SPR_OK : add(text, "]"));
 }
 
+static spr_err
+begin(spr_text *text, const char *instance)
+{
+	text->len = 0;
+	if (add(text, "{\"instance\":\"") != SPR_OK || add(text, instance) != SPR_OK)
+		return (SPR_E_NOMEM);
+	return (add(text, "\""));
+}
+
 spr_err
 spr_answer_write(spr_text *text, const char *instance, const spr_notification *chain)
 {
-	text->len = 0;
-	if (add(text, "{\"instance\":\"") != SPR_OK || add(text, instance) != SPR_OK ||
-	    add(text, "\"") != SPR_OK || add_list(text, ",\"ack\":[", chain, true) != SPR_OK ||
+	if (begin(text, instance) != SPR_OK ||
+	    add_list(text, ",\"ack\":[", chain, true) != SPR_OK ||
 	    add_list(text, ",\"nack\":[", chain, false) != SPR_OK)
 		return (SPR_E_NOMEM);
 	return (add(text, "}"));
+}
+
+spr_err
+spr_answer_write_working(spr_text *text, const char *instance, const spr_notification *chain)
+{
+	const char *before = ",\"working\":[";
+
+	if (begin(text, instance) != SPR_OK)
+		return (SPR_E_NOMEM);
+	for (; chain != NULL; chain = chain->next, before = ",") {
+		if (add(text, before) != SPR_OK ||
+		    add_quoted(text, chain->id, chain->id_len) != SPR_OK)
+			return (SPR_E_NOMEM);
+	}
+	return (add(text, "]}"));
 }
 
 void

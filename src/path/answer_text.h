@@ -16,6 +16,9 @@ typedef struct spr_text {
 /* Writes {"instance":...,"ack":[...],"nack":[...]} for a chain of notifications linked by next.
  * SPR_E_NOMEM. */
 spr_err spr_answer_write(spr_text *text, const char *instance, const spr_notification *chain);
+/* Writes {"instance":...,"working":[...]} for one. SPR_E_NOMEM. */
+spr_err
+spr_answer_write_working(spr_text *text, const char *instance, const spr_notification *chain);
 /* Frees the buffer. */
 void spr_text_fini(spr_text *text);
 

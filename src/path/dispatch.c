@@ -45,8 +45,9 @@ typedef struct spr_dispatcher {
 	spr_fanout *free;
 	spr_fanout *open_head; /* the one to be posted next */
 	spr_fanout *open_tail;
-	unsigned may_read; /* documents, before the head's slice, if there is a head */
-	bool is_blocked;   /* the head found no slot or bytes */
+	unsigned may_read;   /* documents, before the head's slice, if there is a head */
+	bool is_blocked;     /* the head found no slot or bytes */
+	spr_fanout *waiting; /* for credits; nothing is read meanwhile */
 	/* the outbox has taken nothing since then; 0: nothing waits for it */
 	uint64_t stalled_since_ns;
 	uint64_t taken_when_stalled;
@@ -113,12 +114,16 @@ gives_up(const spr_dispatcher *self)
 static void
 fail_rest(spr_dispatcher *self, spr_fanout *fanout, spreader_reason reason)
 {
+	if (fanout == NULL)
+		return;
 	spr_fanout_fail_rest(fanout, &self->env, reason);
 	recycle(self, fanout);
 }
 
-/* Posts a slice and puts the fan-out where it belongs: free, behind the others, or at the front and
- * blocked. */
+/*
+ * Posts a slice and puts the fan-out where it belongs: free, behind the others, at the front and blocked, or aside. Not into
+ * the queue without credits: there it would stop those behind it, which hold some.
+ */
 static void
 post_slice(spr_dispatcher *self, spr_fanout *fanout)
 {
@@ -133,6 +138,9 @@ post_slice(spr_dispatcher *self, spr_fanout *fanout)
 	case SPR_SLICE_BLOCKED:
 		prepend_open(self, fanout);
 		self->is_blocked = true;
+		return;
+	case SPR_SLICE_WAITS:
+		self->waiting = fanout;
 		return;
 	}
 	self->is_blocked = false;
@@ -176,6 +184,19 @@ check_outbox_timeout(spr_dispatcher *self)
 	return (1);
 }
 
+/* True when it got its credits, or was failed: it waits no more. */
+static bool
+post_waiting(spr_dispatcher *self)
+{
+	spr_fanout *fanout = self->waiting;
+
+	if (fanout == NULL || self->is_blocked)
+		return (false);
+	self->waiting = NULL;
+	post_slice(self, fanout);
+	return (self->waiting == NULL && !self->is_blocked);
+}
+
 static unsigned
 post_open(spr_dispatcher *self)
 {
@@ -185,8 +206,12 @@ post_open(spr_dispatcher *self)
 		spr_outbox_abort(self->lane, SPREADER_REASON_SHUTTING_DOWN);
 		while ((fanout = pop_open(self)) != NULL)
 			fail_rest(self, fanout, SPREADER_REASON_SHUTTING_DOWN);
+		fail_rest(self, self->waiting, SPREADER_REASON_SHUTTING_DOWN);
+		self->waiting = NULL;
 		self->is_blocked = false;
 	}
+	if (post_waiting(self))
+		return (1);
 	if (self->open_head == NULL)
 		return (0);
 	post_slice(self, pop_open(self));
@@ -294,7 +319,7 @@ read_document(spr_dispatcher *self, spr_notification *notification)
 static bool
 may_read(const spr_dispatcher *self)
 {
-	return (!self->is_blocked && self->free != NULL &&
+	return (!self->is_blocked && self->waiting == NULL && self->free != NULL &&
 		(self->open_head == NULL || self->may_read > 0));
 }
 
@@ -336,7 +361,7 @@ turn(spr_dispatcher *self, unsigned documents, unsigned jobs)
 	read = read_documents(self, documents);
 	posted += check_outbox_timeout(self);
 	/* release: who reads false (the drain) sees all that was done before */
-	if (self->message == NULL && self->open_head == NULL)
+	if (self->message == NULL && self->open_head == NULL && self->waiting == NULL)
 		atomic_store_explicit(&self->is_busy, false, memory_order_release);
 	atomic_store_explicit(&self->is_in_turn, false,
 			      memory_order_relaxed /* the probe's view */);
@@ -395,6 +420,7 @@ init_dispatcher(spr_dispatcher *self, const spr_dispatch_config *config, unsigne
 	spr_agent_init(&self->agent);
 	self->waiter->agent = &self->agent;
 	self->documents.config = config;
+	self->documents.fanouts = &self->env;
 	for (unsigned i = 0; i < SPR_OPEN_FANOUTS; i++)
 		recycle(self, &self->fanouts[i]);
 }
@@ -426,6 +452,7 @@ spr_dispatchers_connect(spr_dispatchers *dispatchers, spr_intake *intake, spr_ou
 
 	dispatchers->config.intake = intake;
 	dispatchers->config.outbox = outbox;
+	dispatchers->config.job_id_len = spr_outbox_id_len(outbox);
 	spr_ledger_connect(dispatchers->config.ledger, intake);
 	for (unsigned d = 0; d < dispatchers->config.n_dispatchers; d++) {
 		spr_dispatcher *self = &dispatchers->dispatcher[d];
@@ -434,6 +461,10 @@ spr_dispatchers_connect(spr_dispatchers *dispatchers, spr_intake *intake, spr_ou
 		    .subscriptions = dispatchers->config.subscriptions,
 		    .intake = intake,
 		    .ledger = dispatchers->config.ledger,
+		    .has_ids = dispatchers->config.has_job_ids,
+		    .jobs = dispatchers->config.jobs,
+		    .notifications = dispatchers->config.notifications,
+		    .waiter = self->waiter,
 		};
 		if ((rv = spr_outbox_lane_open(&self->lane, outbox, d)) != SPR_OK)
 			return (rv);

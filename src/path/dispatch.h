@@ -12,7 +12,8 @@
  * Ownership   a popped message is the dispatcher's until each of its fan-outs and the reading itself have finished it;
  *             a notification that nobody can be told about keeps it until its last job has ended
  * Ordering    E1 (rings), E4 (epoch), E9 (claims), E12 (pending), E15 (turns)
- * Progress    never waits inside a section; waits by parking, woken through its waiter
+ * Progress    never waits inside a section; waits by parking, woken through its waiter. While one fan-out waits for
+ *             credits nothing new is read, but the other ones go on: theirs may be what it waits for
  * Limits      SPR_OPEN_FANOUTS fan-outs open at once per dispatcher; slices of SPR_SLICE_JOBS jobs
  * Teardown    intake stopped, idle, spr_dispatchers_stop(), free
  */
@@ -43,11 +44,14 @@ typedef struct spr_dispatch_config {
 	size_t max_fanout;
 	uint64_t outbox_timeout_ns; /* 0: wait */
 	uint64_t key_seed;          /* of answer keys, new each boot */
+	bool has_job_ids;           /* jobs have ids, so the outbox has an instance */
+	size_t job_id_len;          /* what one adds to a job; set when connected */
 	spr_waiters *waiters;       /* n_dispatchers of them; dispatch fills in the agents */
 	spr_intake *intake;
 	spr_outbox *outbox;
 	spr_ledger *ledger;
 	spr_answers *answers; /* NULL without upstreams */
+	spr_jobs *jobs;       /* NULL unless receipts are awaited */
 	spr_notifications *notifications;
 	spr_subscriptions *subscriptions;
 	spr_epoch *epoch;

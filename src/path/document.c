@@ -26,7 +26,8 @@ dead_letter(spr_document_env *env, spreader_reason reason, const spr_document *d
 		from.len = spr_scan_decode(document->from, text, sizeof(text), &ignored);
 	if (from.len > sizeof(text))
 		from.len = 0;
-	spr_dead_letter_write(env->config->dead_letter, reason, env->peer, from, id, document->whole);
+	spr_dead_letter_write(env->config->dead_letter, reason, env->peer, from, id,
+			      document->whole);
 }
 
 /* There is no id to answer: counted and kept. */
@@ -54,9 +55,10 @@ answer(spr_document_env *env, spreader_reason reason, const spr_document *docume
 	spr_ledger_complete(env->config->ledger, notification);
 }
 
-/* Fills in id and upstream; false when there is no such upstream. */
+/* Fills in id, upstream and, when jobs have ids, their source; false when there is no such upstream. */
 static bool
-identify(spr_document_env *env, const spr_document *document, spr_notification *notification)
+identify(spr_document_env *env, const spr_document *document, spr_notification *notification,
+	 spr_job_source *source)
 {
 	const spr_dispatch_config *config = env->config;
 	uint8_t from[SPREADER_ID_MAX];
@@ -67,6 +69,9 @@ identify(spr_document_env *env, const spr_document *document, spr_notification *
 	notification->upstream = SPR_UPSTREAM_NONE;
 	notification->id_len = 0;
 	notification->message = NULL;
+	notification->jobs = SPR_JOB_NONE;
+	notification->n_known = 0;
+	notification->credits = 0;
 	atomic_store_explicit(&notification->failure, SPREADER_REASON_NONE,
 			      memory_order_relaxed /* not shared yet */);
 	if (config->format == SPR_FORMAT_BARE)
@@ -75,11 +80,25 @@ identify(spr_document_env *env, const spr_document *document, spr_notification *
 	    (uint16_t)spr_scan_decode(document->id, notification->id, SPREADER_ID_MAX, &ignored);
 	if (document->has_from)
 		from_len = spr_scan_decode(document->from, from, sizeof(from), &ignored);
+	if (env->config->has_job_ids && from_len != SIZE_MAX)
+		*source = spr_job_source_of((spr_range){from, from_len},
+					    (spr_range){notification->id, notification->id_len});
 	if (!spr_ledger_has_upstreams(config->ledger))
 		return (!document->has_from || from_len == 0); /* envelopes, but nobody to answer */
 	/* SIZE_MAX is no name's length either */
 	notification->upstream = spr_ledger_upstream(config->ledger, (const char *)from, from_len);
 	return (notification->upstream != SPR_UPSTREAM_NONE);
+}
+
+/* The jobs of earlier attempts, and the credits that were kept for them, are this one's. */
+static void
+resume(spr_document_env *env, spr_notification *notification)
+{
+	spr_resume jobs = spr_answers_take_resume(env->config->answers, notification->entry);
+
+	notification->jobs = jobs.jobs;
+	notification->n_known = jobs.n;
+	notification->credits = jobs.n;
 }
 
 /* False when it is a copy, which is dealt with here. */
@@ -96,6 +115,9 @@ claim(spr_document_env *env, const spr_document *document, spr_notification *not
 	key = (spr_answer_key){.low = hash.low64, .high = hash.high64};
 	switch (spr_answers_claim(env->config->answers, key, &notification->entry)) {
 	case SPR_CLAIM_NEW:
+		return (true);
+	case SPR_CLAIM_RESUMED:
+		resume(env, notification);
 		return (true);
 	case SPR_CLAIM_IN_FLIGHT:
 		spr_count(SPR_C_DUPLICATES_IN_FLIGHT);
@@ -157,7 +179,7 @@ resolve(spr_document_env *env, const spr_document *document, spr_fanout *fanout)
 	if (matches->n == 0)
 		return (SPREADER_REASON_NONE);
 	rv = spr_fanout_set_payload(fanout, document, config->message_as_string, config->max_job);
-	if (rv == SPR_OK && spr_fanout_longest_job(fanout) <= config->max_job)
+	if (rv == SPR_OK && spr_fanout_longest_job(fanout) + config->job_id_len <= config->max_job)
 		return (SPREADER_REASON_NONE);
 	spr_matches_drop_from(config->subscriptions, matches, 0);
 	return (rv == SPR_E_NOMEM ? SPREADER_REASON_OVERLOAD : SPREADER_REASON_TOO_LARGE);
@@ -188,7 +210,7 @@ spr_document_resolve(spr_document_env *env, const spr_document *document,
 		reject(env, reason, document, notification);
 		return (false);
 	}
-	if (!identify(env, document, notification)) {
+	if (!identify(env, document, notification, &fanout->source)) {
 		reject(env, SPREADER_REASON_NO_ID, document, notification);
 		return (false);
 	}
@@ -206,7 +228,11 @@ spr_document_resolve(spr_document_env *env, const spr_document *document,
 	spr_histogram_add(SPR_H_PAYLOAD, fanout->payload.len);
 	fanout->notification = notification;
 	fanout->document = document->whole;
-	spr_fanout_open(fanout);
+	if (!spr_fanout_open(fanout, env->fanouts)) {
+		spr_matches_drop_from(env->config->subscriptions, &fanout->matches, 0);
+		answer(env, SPREADER_REASON_OVERLOAD, document, notification);
+		return (false);
+	}
 	return (true);
 }
 

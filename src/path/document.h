@@ -18,10 +18,11 @@ typedef struct spr_dispatch_config spr_dispatch_config;
 /* A dispatcher's working space for documents. */
 typedef struct spr_document_env {
 	const spr_dispatch_config *config;
+	const spr_fanout_env *fanouts;
 	spr_epoch_record *record;
-	int64_t now_s; /* wall clock of this turn */
+	int64_t now_s;        /* wall clock of this turn */
 	const spr_peer *peer; /* who sent the message */
-	bool gives_up; /* nothing new is posted: nack shutting_down */
+	bool gives_up;        /* nothing new is posted: nack shutting_down */
 	spr_predicate predicate;
 	uint8_t *text; /* for predicates written with escapes */
 	size_t text_capacity;

@@ -3,8 +3,9 @@
  *
  * Writer      one dispatcher
  * Reader      as the writer
- * Ownership   holds one pending count of its notification, one reference of its message, and the callbacks from `next`
- *             on; spr_fanout_post() gives each back as it goes, the last of all at its end
+ * Ownership   holds one push count of its notification, one reference of its message, and the callbacks from `next` on;
+ *             spr_fanout_post() gives each back as it goes, the last of all at its end. When receipts are awaited it holds the
+ *             notification's chain of jobs and its credits: for all of them before the first is opened
  * Ordering    E12
  * Progress    never waits; a slice is at most the number of jobs asked for
  * Limits      callbacks by max_fanout; the payload by max_job
@@ -13,6 +14,7 @@
 #pragma once
 
 #include "path/intake.h"
+#include "path/job_id.h"
 #include "path/outbox.h"
 #include "path/scan.h"
 #include "route/subscriptions.h"
@@ -27,6 +29,9 @@ struct spr_fanout {
 	spr_matches matches;
 	size_t next;         /* matches.callback[next..n) are to be posted */
 	unsigned slice_left; /* jobs; a slice goes on where it was blocked */
+	spr_job_source source;
+	bool needs_credits; /* none were to be had: nothing is opened yet */
+	uint32_t opened;    /* the next one is open already, but was blocked; or SPR_JOB_NONE */
 	uint8_t *encoded;
 	size_t encoded_capacity;
 };
@@ -35,6 +40,7 @@ typedef enum spr_slice {
 	SPR_SLICE_DONE,    /* every job is posted or failed: the fan-out is closed */
 	SPR_SLICE_MORE,    /* the slice is used up */
 	SPR_SLICE_BLOCKED, /* no slot or bytes: park and come back */
+	SPR_SLICE_WAITS,   /* no credits for its jobs: others may go on, and give theirs back */
 } spr_slice;
 
 /* What fan-outs need of the daemon; constant. */
@@ -42,6 +48,10 @@ typedef struct spr_fanout_env {
 	spr_subscriptions *subscriptions;
 	spr_intake *intake;
 	spr_ledger *ledger;
+	bool has_ids;   /* jobs are to have ids */
+	spr_jobs *jobs; /* NULL unless receipts are awaited */
+	spr_notifications *notifications;
+	spr_waiter *waiter; /* the dispatcher's */
 } spr_fanout_env;
 
 /*
@@ -52,8 +62,12 @@ spr_err spr_fanout_set_payload(spr_fanout *fanout, const spr_document *document,
 			       size_t max);
 /* [dispatcher] The size of the largest job. */
 size_t spr_fanout_longest_job(const spr_fanout *fanout);
-/* [dispatcher] The notification's pending count becomes the number of jobs and one for us. */
-void spr_fanout_open(spr_fanout *fanout);
+/*
+ * [dispatcher] The notification's pending counts become the number of jobs, and one more push for us. False: its jobs of
+ * earlier attempts are not all, and there are no credits for more: it is to be answered with overload. Such a one does not
+ * wait, or two of them could wait for each other's credits for ever.
+ */
+bool spr_fanout_open(spr_fanout *fanout, const spr_fanout_env *env);
 /*
  * [dispatcher] Posts jobs of a slice of at most max. What was blocked goes on with the rest of its slice: an outbox that
  * takes a few at a time must not make one slice of a whole fan-out.

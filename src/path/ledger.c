@@ -14,9 +14,17 @@
 #include "base/counters.h"
 #include "base/crash_point.h"
 #include "base/log.h"
+#include "base/sync.h"
+#include "path/deadlines.h"
+#include "path/settle.h"
 #include "path/upstream.h"
 
 #define MAX_UPSTREAMS 64
+
+/* Between two looks at the deadlines. */
+#define LOOK_MIN_NS (10 * SPR_NS_PER_MS)
+#define LOOK_MAX_NS (250 * SPR_NS_PER_MS)
+#define WORKING_NS  (10 * SPR_NS_PER_S)
 
 struct spr_ledger {
 	/* constant after start */
@@ -25,13 +33,23 @@ struct spr_ledger {
 	spr_intake *intake;
 	spr_upstream upstreams[MAX_UPSTREAMS];
 	unsigned n_upstreams;
+	spr_deadlines *deadlines; /* NULL without upstreams */
+	spr_settle_env settle;
 
 	/* written by whoever completes */
 	spr_stack completed;
 	spr_stack replies;
+	/* written by dispatchers: credits that one waits for; 0: none */
+	_Atomic uint32_t jobs_wanted;
+	/* written by main and by pipe events */
+	atomic_bool gives_up;
+	atomic_bool must_look;
 
 	/* written by the ledger */
 	_Alignas(SPR_CACHELINE) atomic_bool is_napping;
+	atomic_bool is_watching; /* it looks at the deadlines by itself */
+	uint64_t looked_ns;
+	uint64_t look_at_ns;
 	spr_text text;
 };
 
@@ -41,6 +59,8 @@ static const spr_counter nack_counters[SPREADER_N_REASONS] = {
     [SPREADER_REASON_TOO_LARGE] = SPR_C_NACKED_TOO_LARGE,
     [SPREADER_REASON_OVERLOAD] = SPR_C_NACKED_OVERLOAD,
     [SPREADER_REASON_PUSH_FAILED] = SPR_C_NACKED_PUSH_FAILED,
+    [SPREADER_REASON_RECEIPT_TIMEOUT] = SPR_C_NACKED_RECEIPT_TIMEOUT,
+    [SPREADER_REASON_RECEIPT_ERROR] = SPR_C_NACKED_RECEIPT_ERROR,
     [SPREADER_REASON_SHUTTING_DOWN] = SPR_C_NACKED_SHUTTING_DOWN,
     [SPREADER_REASON_NO_SUBSCRIBERS] = SPR_C_NACKED_NO_SUBSCRIBERS,
 };
@@ -121,6 +141,55 @@ spr_ledger_complete(spr_ledger *ledger, spr_notification *notification)
 		spr_agent_wake(&ledger->agent);
 }
 
+void
+spr_ledger_opened(spr_ledger *ledger, const spr_notification *notification)
+{
+	if (ledger->deadlines == NULL)
+		return;
+	spr_deadlines_open(ledger->deadlines, notification);
+	/* E11: the record was taken (a locked instruction), then this; see stop_watching() */
+	if (!atomic_load_explicit(&ledger->is_watching, memory_order_seq_cst))
+		spr_agent_wake(&ledger->agent);
+}
+
+void
+spr_ledger_touch(spr_ledger *ledger, const spr_notification *notification, uint64_t now_ns)
+{
+	spr_deadlines_touch(ledger->deadlines, notification, now_ns);
+}
+
+/* Relaxed marks: the wake-up orders them (E3). */
+static void
+look_now(spr_ledger *ledger)
+{
+	atomic_store_explicit(&ledger->must_look, true, memory_order_relaxed /* as above */);
+	spr_agent_wake(&ledger->agent);
+}
+
+void
+spr_ledger_worker_left(spr_ledger *ledger)
+{
+	if (ledger->config.jobs == NULL || ledger->deadlines == NULL)
+		return;
+	spr_deadlines_worker_left(ledger->deadlines);
+	look_now(ledger);
+}
+
+void
+spr_ledger_want_jobs(spr_ledger *ledger, uint32_t n)
+{
+	/* relaxed: the wake-up orders it (E3). Of several dispatchers the last one counts; each asks again when it is woken */
+	atomic_store_explicit(&ledger->jobs_wanted, n, memory_order_relaxed);
+	spr_agent_wake(&ledger->agent);
+}
+
+void
+spr_ledger_give_up(spr_ledger *ledger)
+{
+	atomic_store_explicit(&ledger->gives_up, true, memory_order_relaxed /* see look_now() */);
+	look_now(ledger);
+}
+
 static unsigned
 take_completed(spr_ledger *ledger)
 {
@@ -133,23 +202,10 @@ take_completed(spr_ledger *ledger)
 
 		next = spr_stack_next(entry);
 		SPR_CRASH_POINT("before-ack");
+		spr_deadlines_close(ledger->deadlines, notification);
 		spr_upstream_add(&ledger->upstreams[notification->upstream], notification);
 	}
 	return (n);
-}
-
-/* The id leaves the answer table, or stays there as acked. True: a copy came meanwhile. */
-static bool
-settle(spr_ledger *ledger, spr_notification *notification)
-{
-	uint32_t entry = notification->entry;
-
-	notification->entry = SPR_ANSWER_NONE;
-	if (entry == SPR_ANSWER_NONE)
-		return (false);
-	if (spr_notification_failure(notification) == SPREADER_REASON_NONE)
-		return (spr_answers_acked(ledger->config.answers, entry));
-	return (spr_answers_forget(ledger->config.answers, entry));
 }
 
 /* Copies have no entry. now_ns is the turn's, so it may be a little before the completion. */
@@ -176,7 +232,7 @@ free_accepted(spr_ledger *ledger, spr_notification *chain, uint64_t now_ns)
 		next = chain->next;
 		spr_count(SPR_C_ANSWERS_ACCEPTED);
 		note_accepted(chain, now_ns);
-		if (settle(ledger, chain))
+		if (spr_settle_accepted(&ledger->settle, chain))
 			spr_upstream_add(&ledger->upstreams[chain->upstream], chain);
 		else
 			spr_notification_give_back(ledger->config.notifications, chain);
@@ -195,8 +251,7 @@ give_up(spr_ledger *ledger, const spr_upstream *upstream, spr_notification *noti
 		 upstream->name, SPR_REFUSALS_MAX);
 	spr_dead_letter_write(ledger->config.dead_letter, SPREADER_REASON_REFUSED, NULL, from, id,
 			      (spr_range){NULL, 0});
-	if (notification->entry != SPR_ANSWER_NONE)
-		(void)spr_answers_forget(ledger->config.answers, notification->entry);
+	spr_settle_given_up(&ledger->settle, notification);
 	spr_notification_give_back(ledger->config.notifications, notification);
 }
 
@@ -219,6 +274,85 @@ take_replies(spr_ledger *ledger, uint64_t now_ns)
 	return (n);
 }
 
+static void
+on_complete(void *arg, spr_notification *notification)
+{
+	spr_ledger_complete(arg, notification);
+}
+
+static bool
+on_working(void *arg, spr_notification *notification)
+{
+	spr_ledger *ledger = arg;
+
+	return (spr_upstream_add_working(&ledger->upstreams[notification->upstream], notification,
+					 ledger->config.instance, &ledger->text));
+}
+
+/*
+ * Nothing is in flight: no more looks, until a dispatcher that opens something wakes us. A mark and a second look, against
+ * its taking a record and looking at the mark (E11). True: it has stopped.
+ */
+static bool
+stop_watching(spr_ledger *ledger)
+{
+	if (spr_notifications_in_flight(ledger->config.notifications) > 0)
+		return (false);
+	atomic_store_explicit(&ledger->is_watching, false, memory_order_seq_cst);
+	SPR_FULL_FENCE(); /* E11: as above */
+	return (spr_notifications_in_flight(ledger->config.notifications) == 0);
+}
+
+/* Looks at the deadlines if it is time. When the next look is to be; 0: not before something happens. */
+static uint64_t
+watch(spr_ledger *ledger, uint64_t now_ns)
+{
+	const spr_deadlines_found found = {on_complete, on_working, ledger};
+	/* relaxed, both: the wake-up orders them (E3) */
+	bool gives_up = atomic_load_explicit(&ledger->gives_up, memory_order_relaxed);
+	uint64_t due_ns;
+
+	if (atomic_exchange_explicit(&ledger->must_look, false, memory_order_relaxed))
+		ledger->look_at_ns = ledger->looked_ns + LOOK_MIN_NS;
+	if (now_ns < ledger->look_at_ns)
+		return (ledger->look_at_ns);
+	if (stop_watching(ledger))
+		return (0);
+	atomic_store_explicit(&ledger->is_watching, true,
+			      memory_order_relaxed /* a late reader wakes in vain */);
+	due_ns = spr_deadlines_look(ledger->deadlines, now_ns, gives_up, &found);
+	for (unsigned i = 0; i < ledger->n_upstreams; i++)
+		spr_upstream_send_working(&ledger->upstreams[i], ledger->config.instance,
+					  &ledger->text);
+	ledger->looked_ns = now_ns;
+	ledger->look_at_ns = now_ns + LOOK_MAX_NS;
+	if (gives_up || (due_ns != 0 && due_ns < now_ns + LOOK_MIN_NS))
+		ledger->look_at_ns = now_ns + LOOK_MIN_NS;
+	else if (due_ns != 0 && due_ns < ledger->look_at_ns)
+		ledger->look_at_ns = due_ns;
+	return (ledger->look_at_ns);
+}
+
+/* A dispatcher waits for credits: what is remembered makes room for what is to be done. */
+static void
+make_room(spr_ledger *ledger)
+{
+	/* relaxed, both: the wake-up orders them (E3) */
+	uint32_t n = atomic_load_explicit(&ledger->jobs_wanted, memory_order_relaxed);
+
+	if (n > 0 && spr_settle_make_room(&ledger->settle, n))
+		atomic_compare_exchange_strong_explicit(&ledger->jobs_wanted, &n, 0,
+							memory_order_relaxed /* as above */,
+							memory_order_relaxed);
+}
+
+static void
+wake_by(spr_ledger *ledger, uint64_t at_ns)
+{
+	if (at_ns != 0 && (ledger->agent.wake_at_ns == 0 || at_ns < ledger->agent.wake_at_ns))
+		ledger->agent.wake_at_ns = at_ns;
+}
+
 static unsigned
 do_work(void *state)
 {
@@ -230,13 +364,14 @@ do_work(void *state)
 	 * finds it clear */
 	atomic_store_explicit(&ledger->is_napping, false, memory_order_seq_cst);
 	n = take_completed(ledger) + take_replies(ledger, now_ns);
+	make_room(ledger);
+	wake_by(ledger, watch(ledger, now_ns));
 	for (unsigned i = 0; i < ledger->n_upstreams; i++) {
 		uint64_t at = 0;
 
 		n += spr_upstream_send(&ledger->upstreams[i], ledger->config.instance,
 				       &ledger->text, now_ns, &at);
-		if (at != 0 && (ledger->agent.wake_at_ns == 0 || at < ledger->agent.wake_at_ns))
-			ledger->agent.wake_at_ns = at;
+		wake_by(ledger, at);
 	}
 	if (ledger->agent.wake_at_ns != 0 && ledger->agent.wake_at_ns <= now_ns + SPR_ACK_PACE_NS) {
 		/* what completes from here on is seen when the pace is over; a reply still wakes */
@@ -250,10 +385,25 @@ spr_err
 spr_ledger_new(spr_ledger **out, const spr_ledger_config *config)
 {
 	spr_ledger *ledger = spr_mem_zalloc_aligned(sizeof(*ledger));
+	spr_deadlines_config deadlines = {
+	    .notifications = config->notifications,
+	    .jobs = config->jobs,
+	    .timeout_ns = config->receipt_timeout_ns,
+	    .grace_ns = config->receipt_grace_ns,
+	    .working_ns = config->working_ns != 0 ? config->working_ns : WORKING_NS,
+	};
+	spr_err rv;
 
 	if (ledger == NULL)
 		return (SPR_E_NOMEM);
 	ledger->config = *config;
+	ledger->settle = (spr_settle_env){config->answers, config->jobs, config->max_jobs,
+					  config->notifications->waiters};
+	if (config->answers != NULL &&
+	    (rv = spr_deadlines_new(&ledger->deadlines, &deadlines)) != SPR_OK) {
+		spr_mem_free(ledger);
+		return (rv);
+	}
 	spr_stack_init(&ledger->completed);
 	spr_stack_init(&ledger->replies);
 	ledger->agent = (spr_agent){
@@ -354,6 +504,7 @@ spr_ledger_free(spr_ledger *ledger)
 		return;
 	for (unsigned i = 0; i < ledger->n_upstreams; i++)
 		spr_upstream_fini(&ledger->upstreams[i]);
+	spr_deadlines_free(ledger->deadlines);
 	spr_text_fini(&ledger->text);
 	spr_mem_free(ledger);
 }

@@ -1,5 +1,6 @@
 /*
- * ledger - answers upstream: one ack or nack a notification, kept until the upstream has accepted it.
+ * ledger - answers upstream: one ack or nack a notification, kept until the upstream has accepted it. It also ends what waits
+ * for receipts too long (path/deadlines.h), and remembers what it was told for the next attempt (path/settle.h).
  *
  *   last pending count --spr_ledger_complete--> mailbox --> [ledger] batches --> REQ slot --reply--> accepted: free
  *                                                              ^                              |
@@ -16,6 +17,8 @@
  *
  * Pace: an answer goes at once when nothing was sent in the last millisecond or a batch is full, else with the next
  * batch, at most a millisecond later. So a busy ledger sends a thousand requests a second, not one a notification.
+ *
+ * Looks: while anything is in flight it looks at the deadlines a few times a second; with nothing in flight it does not tick.
  */
 #pragma once
 
@@ -24,6 +27,7 @@
 #include "path/answers.h"
 #include "path/dead_letter.h"
 #include "path/intake.h"
+#include "path/jobs.h"
 #include "path/notification.h"
 
 typedef struct spr_ledger spr_ledger;
@@ -36,6 +40,12 @@ typedef struct spr_ledger_config {
 	const char *instance;  /* boot id */
 	spr_notifications *notifications;
 	spr_answers *answers; /* NULL without upstreams */
+	spr_jobs *jobs;       /* NULL unless receipts are awaited */
+	unsigned max_jobs;    /* capacity of jobs */
+	uint64_t receipt_timeout_ns;
+	uint64_t receipt_grace_ns;
+	uint64_t
+	    working_ns; /* upstream hears of what is in flight for so long; 0: as in the contract */
 	spr_dead_letter *dead_letter;
 } spr_ledger_config;
 
@@ -65,5 +75,15 @@ void spr_ledger_connect(spr_ledger *ledger, spr_intake *intake);
 void spr_ledger_complete(spr_ledger *ledger, spr_notification *notification);
 /* [any] False: it has had something to do and has not come round for limit_ns. */
 bool spr_ledger_is_alive(const spr_ledger *ledger, uint64_t now_ns, uint64_t limit_ns);
+/* [dispatcher] The notification has jobs, which are about to be posted. */
+void spr_ledger_opened(spr_ledger *ledger, const spr_notification *notification);
+/* [holder of a pending count, receipts are awaited] A push or a receipt ended; before the count is given back. */
+void spr_ledger_touch(spr_ledger *ledger, const spr_notification *notification, uint64_t now_ns);
+/* [any] A delivery worker left: what it had may never get its receipt. */
+void spr_ledger_worker_left(spr_ledger *ledger);
+/* [dispatcher, its want is declared] There were no credits for n jobs: remembered ones may be forgotten for them. */
+void spr_ledger_want_jobs(spr_ledger *ledger, uint32_t n);
+/* [main] From here on what was pushed and lacks its receipt fails with shutting_down. */
+void spr_ledger_give_up(spr_ledger *ledger);
 /* [any] Peers of all ack sockets now. */
 unsigned spr_ledger_peers(const spr_ledger *ledger);

@@ -53,8 +53,8 @@ spr_notification_take(spr_notifications *pool)
 	SPR_ASSERT_ROLE(SPR_ROLE_DISPATCHER);
 	if (entry == NULL)
 		return (NULL);
-	/* relaxed: a gauge; the drain reads it in a loop */
-	atomic_fetch_add_explicit(&pool->in_flight, 1, memory_order_relaxed);
+	/* E11: before the look at the ledger's mark in spr_ledger_opened() */
+	atomic_fetch_add_explicit(&pool->in_flight, 1, memory_order_seq_cst);
 	note_touched(pool, SPR_STACK_CONTAINER(entry, spr_notification, link));
 	return (SPR_STACK_CONTAINER(entry, spr_notification, link));
 }

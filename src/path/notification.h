@@ -48,6 +48,11 @@ struct spr_notification {
 	uint32_t n_jobs;   /* distinct callbacks */
 	uint16_t upstream; /* who gets the answer; SPR_UPSTREAM_NONE: nobody */
 	uint16_t id_len;
+	/* its jobs in the table of jobs (path/jobs.h), with those of earlier attempts; all 0 when no receipts are awaited */
+	uint32_t
+	    jobs; /* their chain's head; the dispatcher's until its hold is given back, then the ledger's */
+	uint32_t n_known;   /* how many are in the chain */
+	uint32_t credits;   /* held for them, and for those that are to be opened */
 	spr_buf *message;   /* kept while jobs are out that nobody can be told about; else NULL */
 	spr_range document; /* in it */
 

@@ -2,15 +2,19 @@
  * outbox - the posting side of the data path.
  *
  * A job is one allocation (the message that is sent) and one copy of its payload. The cookie of a
- * send is the notification itself, so a completion finds the pending count without a look-up.
+ * send is the notification itself, so a completion finds the pending count without a look-up; only
+ * when receipts are awaited it is the job, whose owner the table of jobs knows.
  */
 #include "path/outbox.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/counters.h"
 #include "base/sync.h"
+#include "path/job_id.h"
 
 struct spr_outbox_lane {
 	/* constant after open */
@@ -28,6 +32,9 @@ struct spr_outbox {
 	spr_outbox_config config;
 	spr_push *push;
 	spr_outbox_lane *lanes;
+	char id_head[SPREADER_JOB_ID_MAX]; /* {"id":"<instance>- */
+	size_t id_head_len;
+	size_t id_len; /* with the hex and ", */
 
 	/* written by dispatchers and completions */
 	_Alignas(SPR_CACHELINE) _Atomic size_t bytes;
@@ -45,6 +52,8 @@ on_outbox_pipe(void *arg, int change)
 
 	spr_count(change > 0 ? SPR_C_PIPES_ADDED_OUTBOX : SPR_C_PIPES_REMOVED_OUTBOX);
 	atomic_fetch_add_explicit(&outbox->peers, change, memory_order_relaxed /* a gauge */);
+	if (change < 0)
+		spr_ledger_worker_left(outbox->config.ledger);
 }
 
 static void
@@ -68,27 +77,50 @@ give_back_slot(spr_outbox_lane *lane)
 		spr_waiter_notify_and_help(lane->waiter, SPR_WANT_SLOT);
 }
 
+static spr_notification *
+owner_of(const spr_outbox *outbox, void *cookie)
+{
+	if (outbox->config.jobs == NULL)
+		return (cookie);
+	return (&outbox->config.notifications
+		     ->slab[spr_jobs_owner(outbox->config.jobs, (uint32_t)(uintptr_t)cookie)]);
+}
+
+/* The reason is marked before a count is given back. How many receipt counts there are to give back. */
+static unsigned
+fail_push(spr_outbox *outbox, spr_notification *notification, void *cookie)
+{
+	if (outbox->config.jobs != NULL &&
+	    !spr_jobs_fail(outbox->config.jobs, (uint32_t)(uintptr_t)cookie))
+		return (0); /* it has its receipt, from an earlier attempt: nothing failed */
+	spr_count(SPR_C_JOBS_FAILED);
+	/* relaxed: set before the abort that ended this send */
+	spr_notification_fail(notification, (spreader_reason)atomic_load_explicit(
+						&outbox->abort_reason, memory_order_relaxed));
+	return (outbox->config.jobs != NULL);
+}
+
 static void
 on_done(void *lane_arg, void *cookie, size_t len, spr_err result)
 {
 	spr_outbox_lane *lane = lane_arg;
 	spr_outbox *outbox = lane->outbox;
-	spr_notification *notification = cookie;
+	spr_notification *notification = owner_of(outbox, cookie);
+	unsigned receipts = 0;
 
 	if (result == SPR_OK) {
 		spr_count(SPR_C_JOBS_POSTED);
 		spr_count_add(SPR_C_JOB_BYTES, len);
 		atomic_fetch_add_explicit(&outbox->taken, 1,
 					  memory_order_relaxed /* watched for standing still */);
+		if (outbox->config.jobs != NULL)
+			spr_ledger_touch(outbox->config.ledger, notification,
+					 spr_clock_coarse_ns());
 	} else {
-		spr_count(SPR_C_JOBS_FAILED);
-		/* relaxed: set before the abort that ended this send */
-		spr_notification_fail(notification,
-				      (spreader_reason)atomic_load_explicit(&outbox->abort_reason,
-									    memory_order_relaxed));
+		receipts = fail_push(outbox, notification, cookie);
 	}
 	give_back_bytes(outbox, len);
-	if (spr_notification_release(notification, 1, 0))
+	if (spr_notification_release(notification, 1, receipts))
 		spr_ledger_complete(outbox->config.ledger, notification);
 	give_back_slot(lane); /* last: this thread may be lent the turn */
 }
@@ -106,6 +138,11 @@ spr_outbox_new(spr_outbox **out, const spr_outbox_config *config)
 	if (outbox == NULL)
 		return (SPR_E_NOMEM);
 	outbox->config = *config;
+	if (config->instance != NULL) {
+		outbox->id_head_len = (size_t)snprintf(outbox->id_head, sizeof(outbox->id_head),
+						       "{\"id\":\"%s-", config->instance);
+		outbox->id_len = outbox->id_head_len + SPREADER_JOB_HEX + 2 - 1;
+	}
 	atomic_init(&outbox->abort_reason, SPREADER_REASON_PUSH_FAILED);
 	if ((rv = config->transport->push_open(&outbox->push, &push)) != SPR_OK) {
 		spr_outbox_free(outbox);
@@ -195,13 +232,30 @@ reserve(spr_outbox_lane *self, size_t len)
 	return (false);
 }
 
+/* The id goes before the prefix, whose brace it takes over. */
+static uint8_t *
+build_id(const spr_outbox *outbox, uint8_t *at, spr_job_key key)
+{
+	memcpy(at, outbox->id_head, outbox->id_head_len);
+	at += outbox->id_head_len;
+	spr_job_key_write(at, key);
+	at += SPREADER_JOB_HEX;
+	memcpy(at, "\",", 2);
+	return (at + 2);
+}
+
 static void
-build(spr_out *out, const spr_job *job)
+build(const spr_outbox *outbox, spr_out *out, const spr_job *job)
 {
 	uint8_t *at = out->data;
+	size_t skip = 0;
 
-	memcpy(at, job->prefix, job->prefix_len);
-	at += job->prefix_len;
+	if (job->key != NULL) {
+		at = build_id(outbox, at, *job->key);
+		skip = 1;
+	}
+	memcpy(at, job->prefix + skip, job->prefix_len - skip);
+	at += job->prefix_len - skip;
 	memcpy(at, job->payload, job->payload_len);
 	at[job->payload_len] = '}';
 }
@@ -209,9 +263,14 @@ build(spr_out *out, const spr_job *job)
 spr_post
 spr_outbox_post(spr_outbox_lane *self, const spr_job *job, spr_notification *notification)
 {
-	const spr_transport *transport = self->outbox->config.transport;
-	size_t len = job->prefix_len + job->payload_len + 1;
+	const spr_outbox *outbox = self->outbox;
+	const spr_transport *transport = outbox->config.transport;
+	size_t len = outbox->id_len + job->prefix_len + job->payload_len + 1;
+	void *cookie =
+	    outbox->config.jobs != NULL ? (void *)(uintptr_t)job->number : (void *)notification;
 	spr_out out;
+
+	SPR_ASSERT((job->key != NULL) == (outbox->id_len > 0));
 
 	if (!reserve(self, len))
 		return (SPR_POST_BLOCKED);
@@ -221,12 +280,17 @@ spr_outbox_post(spr_outbox_lane *self, const spr_job *job, spr_notification *not
 		give_back_bytes(self->outbox, len);
 		return (SPR_POST_FAILED);
 	}
-	build(&out, job);
+	build(outbox, &out, job);
 	/* relaxed: the send publishes it */
 	atomic_fetch_add_explicit(&self->n_out, 1, memory_order_relaxed);
-	(void)transport->lane_send(self->lane, &out,
-				   notification); /* there is room: the lane is ours */
+	(void)transport->lane_send(self->lane, &out, cookie); /* there is room: the lane is ours */
 	return (SPR_POST_OK);
+}
+
+size_t
+spr_outbox_id_len(const spr_outbox *outbox)
+{
+	return (outbox->id_len);
 }
 
 void

@@ -1,5 +1,5 @@
 /*
- * outbox - posts jobs: bounded slots and bytes, and one completion a job that gives its pending count back.
+ * outbox - posts jobs: bounded slots and bytes, and one completion a job that gives its pending counts back.
  *
  *   dispatcher --spr_outbox_post--> lane --> push socket --on_done--> pending count -1 --last--> ledger
  *                   |  no slot, no bytes: the dispatcher waits            |
@@ -7,8 +7,9 @@
  *
  * Writer      dispatchers, each on its own lane
  * Reader      completions ([nng-cb]) and the ledger behind them
- * Ownership   a posted job's bytes belong to the transport; the notification's pending count travels with it as the
- *             cookie
+ * Ownership   a posted job's bytes belong to the transport; one push count of the notification travels with it. The cookie is
+ *             the notification, or, when receipts are awaited, the number of the job, whose owner is looked up while that
+ *             count is held
  * Ordering    E12 (pending count), E2 (slots), E11 (waiting)
  * Progress    post never waits
  * Limits      slots per lane; job bytes over all lanes (a single job larger than the limit is let through alone)
@@ -17,6 +18,7 @@
 #pragma once
 
 #include "net/net.h"
+#include "path/jobs.h"
 #include "path/ledger.h"
 #include "path/notification.h"
 #include "path/waiters.h"
@@ -31,20 +33,26 @@ typedef struct spr_outbox_config {
 	size_t max_bytes; /* of jobs that have not ended */
 	const spr_waiters *dispatchers;
 	spr_ledger *ledger;
+	const char *instance; /* the part of job ids before the dash; NULL: jobs have none */
+	/* both NULL unless receipts are awaited: then a job that was pushed still lacks its receipt */
+	spr_jobs *jobs;
+	spr_notifications *notifications;
 } spr_outbox_config;
 
 typedef enum spr_post {
-	SPR_POST_OK,      /* posted; the pending count will be given back by its completion */
+	SPR_POST_OK,      /* posted; the push count will be given back by its completion */
 	SPR_POST_BLOCKED, /* nothing happened; the dispatcher's wants are set: park and try again */
-	SPR_POST_FAILED,  /* no memory; the caller gives the pending count back */
+	SPR_POST_FAILED,  /* no memory; the caller gives the pending counts back */
 } spr_post;
 
-/* A job to be: its bytes are prefix, payload, "}". */
+/* A job to be: its bytes are prefix, payload, "}", with the id as the first member when there is a key. */
 typedef struct spr_job {
 	const char *prefix;
 	size_t prefix_len;
 	const uint8_t *payload;
 	size_t payload_len;
+	const spr_job_key *key; /* set if and only if the outbox has an instance */
+	uint32_t number;        /* in the table of jobs, if there is one */
 } spr_job;
 
 /* [main] */
@@ -55,6 +63,8 @@ spr_err spr_outbox_dial(spr_outbox *outbox, const char *url);
 spr_err spr_outbox_lane_open(spr_outbox_lane **out, spr_outbox *outbox, unsigned d);
 /* [dispatcher, its lane] */
 spr_post spr_outbox_post(spr_outbox_lane *lane, const spr_job *job, spr_notification *notification);
+/* [any] What an id adds to a job, in bytes. */
+size_t spr_outbox_id_len(const spr_outbox *outbox);
 /* [dispatcher, its lane] Ends what has not been taken; each such job fails its notification with
  * this reason. */
 void spr_outbox_abort(spr_outbox_lane *lane, spreader_reason reason);

@@ -203,7 +203,7 @@ static spr_answer_slot *
 free_slot(spr_upstream *self)
 {
 	for (unsigned i = 0; self->n_out < self->window && i < self->window; i++) {
-		if (self->slots[i].batch == NULL)
+		if (self->slots[i].batch == NULL && !self->slots[i].is_working)
 			return (&self->slots[i]);
 	}
 	return (NULL);
@@ -284,6 +284,51 @@ spr_upstream_send(spr_upstream *self, const char *instance, spr_text *text, uint
 	return (sent);
 }
 
+static bool
+may_send_working(const spr_upstream *self)
+{
+	return (self->transport->req_peers(self->req) > 0 &&
+		self->n_out + (self->window > 1) < self->window);
+}
+
+bool
+spr_upstream_add_working(spr_upstream *self, spr_notification *notification, const char *instance,
+			 spr_text *text)
+{
+	if (self->working.n == 0 && !may_send_working(self))
+		return (false);
+	notification->next = self->working.head;
+	self->working.head = notification;
+	if (++self->working.n == self->batch)
+		spr_upstream_send_working(self, instance, text);
+	return (true);
+}
+
+void
+spr_upstream_send_working(spr_upstream *self, const char *instance, spr_text *text)
+{
+	spr_answer_slot *slot = free_slot(self);
+	unsigned n = self->working.n;
+	spr_err rv;
+
+	if (n == 0)
+		return;
+	rv = spr_answer_write_working(text, instance, self->working.head);
+	self->working = (spr_chain){0};
+	if (rv != SPR_OK || slot == NULL)
+		return;
+	slot->is_working = true;
+	self->n_out++;
+	if (self->transport->req_send(self->req, (unsigned)(slot - self->slots), text->data,
+				      text->len) != SPR_OK) {
+		slot->is_working = false;
+		self->n_out--;
+		return;
+	}
+	spr_count(SPR_C_ANSWER_REQUESTS);
+	spr_count_add(SPR_C_WORKING, n);
+}
+
 /* Cuts the batch in two; both keep its history, and are retried on their own. */
 static void
 halve(spr_upstream *self, spr_notification *batch, uint64_t now_ns)
@@ -312,11 +357,16 @@ spr_upstream_replied(spr_answer_slot *slot, uint64_t now_ns, spr_notification **
 	spr_upstream *self = slot->upstream;
 	spr_notification *batch = slot->batch;
 
-	SPR_ASSERT(batch != NULL);
+	SPR_ASSERT(batch != NULL || slot->is_working);
 	slot->batch = NULL;
+	slot->is_working = false;
 	self->n_out--;
 	if (slot->result == SPR_OK && slot->accepted)
 		return (batch);
+	if (batch == NULL) {
+		spr_count(slot->result != SPR_OK ? SPR_C_ANSWER_TIMEOUTS : SPR_C_ANSWER_REFUSALS);
+		return (NULL);
+	}
 	if (slot->result != SPR_OK) {
 		spr_count(SPR_C_ANSWER_TIMEOUTS);
 		retry_later(self, batch, false, now_ns);

@@ -38,7 +38,8 @@ typedef struct spr_upstream spr_upstream;
 typedef struct spr_answer_slot {
 	spr_stack_entry replied; /* in the mailbox of replies */
 	spr_upstream *upstream;
-	spr_notification *batch; /* NULL: free */
+	spr_notification *batch; /* NULL: free, unless is_working */
+	bool is_working;         /* names ids that are worked on; nothing follows from its reply */
 	spr_err result;          /* [nng-cb], read behind E2 */
 	bool accepted;           /* [nng-cb], read behind E2 */
 } spr_answer_slot;
@@ -67,6 +68,7 @@ struct spr_upstream {
 	spr_chain retry[SPR_RETRY_LEVELS + 1];
 	unsigned n_retry;
 	uint64_t last_send_ns;
+	spr_chain working; /* to be named; only within one look at the deadlines */
 };
 
 /* [main] The caller has set transport, answers, replies, wake, wake_arg and retry_min_ms, the rest is zero. fini accepts what it leaves. */
@@ -80,6 +82,14 @@ void spr_upstream_add(spr_upstream *upstream, spr_notification *notification);
  * due (0: none). */
 unsigned spr_upstream_send(spr_upstream *upstream, const char *instance, spr_text *text,
 			   uint64_t now_ns, uint64_t *wake_at_ns);
+/*
+ * Another id that is worked on, in flight and not complete: full requests go at once, the last one by
+ * spr_upstream_send_working(). Never sent again: an id that lasts is named again by and by. False: nobody is there, or no slot
+ * is free but one for answers.
+ */
+bool spr_upstream_add_working(spr_upstream *upstream, spr_notification *notification,
+			      const char *instance, spr_text *text);
+void spr_upstream_send_working(spr_upstream *upstream, const char *instance, spr_text *text);
 /*
  * Takes a reply in. Accepted: returns the batch, its notifications are the caller's to free. Else
  * the batch goes to a retry list and NULL is returned, or, when a lone id was refused for the last

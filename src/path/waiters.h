@@ -26,6 +26,7 @@ typedef enum spr_want {
 	SPR_WANT_SLOT = 1 << 0,     /* a free send slot of its lane */
 	SPR_WANT_BYTES = 1 << 1,    /* room for job buffers */
 	SPR_WANT_INFLIGHT = 1 << 2, /* a free notification */
+	SPR_WANT_JOBS = 1 << 3,     /* credits for open jobs */
 } spr_want;
 
 typedef struct spr_waiter {

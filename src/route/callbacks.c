@@ -94,6 +94,7 @@ callback_new(spr_callbacks *callbacks, const text_key *key)
 {
 	size_t prefix_len =
 	    sizeof(prefix_head) - 1 + escaped_len(key->text, key->len) + sizeof(prefix_tail) - 1;
+	XXH128_hash_t job_hash = XXH3_128bits(key->text, key->len);
 	spr_callback *callback =
 	    spr_space_alloc(callbacks->space, callback_bytes(key->len, prefix_len));
 
@@ -101,6 +102,8 @@ callback_new(spr_callbacks *callbacks, const text_key *key)
 		return (NULL);
 	atomic_init(&callback->refs, 1);
 	callback->hash = key->hash;
+	callback->job_hash[0] = job_hash.low64;
+	callback->job_hash[1] = job_hash.high64;
 	callback->text_len = (uint32_t)key->len;
 	callback->prefix_len = (uint32_t)prefix_len;
 	callback->prefix_at = (uint32_t)key->len + 1;

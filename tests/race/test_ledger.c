@@ -276,6 +276,9 @@ bring(completer *self, unsigned id)
 		check(s, deserves(id) == SPREADER_REASON_NONE, "acked, but it was nacked", id);
 		spr_ledger_complete(s->ledger, notification);
 		return;
+	case SPR_CLAIM_RESUMED: /* nobody remembers jobs here */
+		check(s, false, "resumed", id);
+		return;
 	case SPR_CLAIM_NEW:
 		break;
 	}

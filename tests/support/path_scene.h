@@ -16,6 +16,9 @@
 #include "fake_transport.h"
 #include "path/dispatch.h"
 #include "path/document.h"
+#include "path/receipts.h"
+
+#define SCENE_INSTANCE "cafe"
 
 /* What a test may want else than usual; 0 is the usual. */
 typedef struct scene_wants {
@@ -28,13 +31,19 @@ typedef struct scene_wants {
 	unsigned max_inflight;
 	size_t outbox_bytes, intake_bytes, max_message;
 	unsigned n_dispatchers, receivers, ring_slots;
-	bool has_threads; /* the dispatchers run by themselves */
+	bool has_threads;   /* the dispatchers run by themselves */
+	unsigned max_jobs;  /* not 0: receipts are awaited, and so many jobs may be open; has_upstream */
+	bool has_ids;       /* jobs have ids; with max_jobs they have anyway */
+	unsigned resume_window;
+	uint64_t receipt_timeout_ns, receipt_grace_ns;
 } scene_wants;
 
 typedef struct scene {
 	spr_notifications notifications; /* first: it needs its alignment */
 	spr_waiters waiters;
 	spr_answers *answers;
+	spr_jobs *jobs;
+	spr_receipts *receipts;
 	spr_ledger *ledger;
 	spr_epoch *epoch;
 	spr_subscriptions *subscriptions;
@@ -45,6 +54,7 @@ typedef struct scene {
 	spr_outbox *outbox;
 	spr_dispatch_config config;
 	spr_dispatchers *dispatchers;
+	spr_fanout_env fanouts; /* dispatcher 0's */
 	bool has_threads;
 	uint64_t counted[SPR_N_COUNTERS];
 } scene;
@@ -53,6 +63,31 @@ static inline size_t
 or_else(size_t wanted, size_t usual)
 {
 	return (wanted != 0 ? wanted : usual);
+}
+
+/* Receipts come by spr_receipts_take(): no socket. */
+static inline spr_err
+scene_no_pull(spr_pull **out, const spr_pull_config *config)
+{
+	(void)config;
+	*out = NULL;
+	return (SPR_OK);
+}
+
+static inline void
+scene_open_receipts(scene *s)
+{
+	static const spr_transport no_socket = {.pull_open = scene_no_pull};
+	spr_receipts_config config = {
+	    .transport = &no_socket,
+	    .max_message = 1 << 20,
+	    .instance = SCENE_INSTANCE,
+	    .jobs = s->jobs,
+	    .notifications = &s->notifications,
+	    .ledger = s->ledger,
+	};
+
+	assert_ok(spr_receipts_new(&s->receipts, &config));
 }
 
 static inline void
@@ -72,6 +107,9 @@ scene_open_ends(scene *s, const scene_wants *wants)
 	    .max_bytes = or_else(wants->outbox_bytes, 16 << 20),
 	    .dispatchers = &s->waiters,
 	    .ledger = s->ledger,
+	    .instance = s->config.has_job_ids ? SCENE_INSTANCE : NULL,
+	    .jobs = s->jobs,
+	    .notifications = &s->notifications,
 	};
 
 	assert_ok(spr_intake_new(&s->intake, &intake));
@@ -79,6 +117,18 @@ scene_open_ends(scene *s, const scene_wants *wants)
 	assert_ok(spr_dispatchers_connect(s->dispatchers, s->intake, s->outbox));
 	s->config.intake = s->intake;
 	s->config.outbox = s->outbox;
+	s->config.job_id_len = spr_outbox_id_len(s->outbox);
+	s->fanouts = (spr_fanout_env){
+	    .subscriptions = s->subscriptions,
+	    .intake = s->intake,
+	    .ledger = s->ledger,
+	    .has_ids = s->config.has_job_ids,
+	    .jobs = s->jobs,
+	    .notifications = &s->notifications,
+	    .waiter = &s->waiters.waiter[0],
+	};
+	if (s->jobs != NULL)
+		scene_open_receipts(s);
 	spr_intake_start(s->intake);
 }
 
@@ -89,8 +139,11 @@ scene_open_ledger(scene *s, const scene_wants *wants)
 	    .batch = 256,
 	    .window = 8,
 	    .timeout_ms = 5000,
-	    .instance = "cafe",
+	    .instance = SCENE_INSTANCE,
 	    .notifications = &s->notifications,
+	    .max_jobs = wants->max_jobs,
+	    .receipt_timeout_ns = or_else(wants->receipt_timeout_ns, 3600 * SPR_NS_PER_S),
+	    .receipt_grace_ns = or_else(wants->receipt_grace_ns, 3600 * SPR_NS_PER_S),
 	    .dead_letter = s->dead_letter,
 	};
 	char bound[SPR_URL_MAX];
@@ -98,8 +151,12 @@ scene_open_ledger(scene *s, const scene_wants *wants)
 	assert_ok(spr_notifications_init(
 	    &s->notifications, (unsigned)or_else(wants->max_inflight, 4096), &s->waiters));
 	if (wants->has_upstream)
-		assert_ok(spr_answers_new(&s->answers, s->notifications.capacity, 16, 0));
+		assert_ok(spr_answers_new(&s->answers, s->notifications.capacity, 16,
+					  wants->resume_window));
+	if (wants->max_jobs > 0)
+		assert_ok(spr_jobs_new(&s->jobs, wants->max_jobs));
 	ledger.answers = s->answers;
+	ledger.jobs = s->jobs;
 	assert_ok(spr_ledger_new(&s->ledger, &ledger));
 	if (wants->has_upstream) {
 		assert_ok(spr_ledger_listen(s->ledger, "", "tcp://127.0.0.1:0", bound));
@@ -134,9 +191,11 @@ scene_open(scene_wants wants)
 	    .max_fanout = or_else(wants.max_fanout, 1000000),
 	    .outbox_timeout_ns = wants.outbox_timeout_ns,
 	    .key_seed = 42,
+	    .has_job_ids = wants.has_ids || wants.max_jobs > 0,
 	    .waiters = &s->waiters,
 	    .ledger = s->ledger,
 	    .answers = s->answers,
+	    .jobs = s->jobs,
 	    .notifications = &s->notifications,
 	    .subscriptions = s->subscriptions,
 	    .epoch = s->epoch,
@@ -162,8 +221,10 @@ scene_close(scene *s)
 	spr_outbox_free(s->outbox);
 	spr_intake_free(s->intake);
 	spr_dispatchers_free(s->dispatchers);
+	spr_receipts_free(s->receipts);
 	spr_ledger_free(s->ledger);
 	spr_answers_free(s->answers);
+	spr_jobs_free(s->jobs);
 	spr_notifications_fini(&s->notifications);
 	spr_dead_letter_free(s->dead_letter);
 	spr_subscriptions_free(s->subscriptions);

@@ -333,9 +333,23 @@ static const struct {
      "--ack-dial: ws:// and other schemes cannot share the socket of one upstream"},
     {"--ack-dial a=tcp://h:1 --ack-dial b=ws://h:2/ --ack-listen a=ws://h:3/", SPR_E_CONFIG,
      "--ack-listen: ws:// and other schemes cannot share the socket of one upstream"},
+    /* receipts */
+    {"--confirm receipt", SPR_E_CONFIG, "--confirm: receipt needs --ack-dial or --ack-listen"},
+    {"--confirm receipt --ack-dial tcp://h:1 --receipts-listen none", SPR_E_CONFIG,
+     "--confirm: receipt needs --receipts-listen or --receipts-dial"},
+    {"--confirm receipt --ack-dial tcp://h:1 --outbox-listen none", SPR_E_CONFIG,
+     "--confirm: receipt needs an outbox: nobody sends receipts without one"},
+    {"--confirm receipt --ack-dial tcp://h:1 --max-open-jobs 999999", SPR_E_CONFIG,
+     "--max-open-jobs: must be at least --max-fanout"},
+    {"--receipts-listen tcp://127.0.0.1:0", SPR_E_CONFIG,
+     "--receipts-listen: receipts are taken only with --confirm receipt"},
+    {"--receipts-dial tcp://h:1", SPR_E_CONFIG,
+     "--receipts-dial: receipts are taken only with --confirm receipt"},
+    {"--confirm receipt --ack-dial tcp://h:1 --receipts-dial tcp://h", SPR_E_CONFIG,
+     "--receipts-dial: tcp://h has no port"},
+    {"--job-id", SPR_E_CONFIG,
+     "--job-id: bare documents have no id that a job's could be made of"},
     /* not built */
-    {"--confirm receipt", SPR_E_CONFIG, "--confirm: receipt is not in this version; only push is"},
-    {"--job-id", SPR_E_CONFIG, "--job-id: true is not in this version; only false is"},
     {"--outbox-batch-bytes=1KiB", SPR_E_CONFIG,
      "--outbox-batch-bytes: 1KiB is not in this version; only 0 is"},
     {"SPREADER_TLS_CA=ca.pem", SPR_E_CONFIG,
@@ -464,17 +478,38 @@ test_rules_of_later_options(void **state)
 
 	(void)state;
 	assert_int_equal(parse(&o, ""), SPR_OK);
-	o.confirm = SPR_CONFIRM_RECEIPT;
-	assert_int_equal(spr_options_check(&o), SPR_E_CONFIG);
-	assert_string_equal(spr_error_text(SPR_E_CONFIG),
-			    "--confirm: receipt needs --ack-dial or --ack-listen");
-	o.confirm = SPR_CONFIRM_PUSH;
 	o.outbox_batch_bytes = o.max_job_bytes + 1;
 	assert_int_equal(spr_options_check(&o), SPR_E_CONFIG);
 	assert_string_equal(spr_error_text(SPR_E_CONFIG),
 			    "--outbox-batch-bytes: must not be more than --max-job");
 	o.outbox_batch_bytes = o.max_job_bytes;
 	assert_int_equal(spr_options_check(&o), SPR_OK);
+	spr_options_free(&o);
+}
+
+/* The default address is there when receipts are awaited, and unless an explicit dial takes its place. */
+static void
+test_receipts_listen(void **state)
+{
+	spr_options o;
+
+	(void)state;
+	assert_int_equal(parse(&o, "--ack-dial tcp://h:1"), SPR_OK);
+	assert_int_equal(o.receipts_listen.n, 0);
+	spr_options_free(&o);
+	assert_int_equal(parse(&o, "--ack-dial tcp://h:1 --confirm receipt"), SPR_OK);
+	assert_int_equal(o.receipts_listen.n, 1);
+	assert_string_equal(o.receipts_listen.item[0], SPREADER_RECEIPTS_URL);
+	spr_options_free(&o);
+	assert_int_equal(
+	    parse(&o, "--ack-dial tcp://h:1 --confirm receipt --receipts-dial tcp://h:2"), SPR_OK);
+	assert_int_equal(o.receipts_listen.n, 0);
+	assert_int_equal(o.receipts_dial.n, 1);
+	spr_options_free(&o);
+	assert_int_equal(parse(&o, "SPREADER_CONFIRM=receipt --ack-dial tcp://h:1 "
+				   "--receipts-listen tcp://h:2 --receipts-dial tcp://h:3"),
+			 SPR_OK);
+	assert_int_equal(o.receipts_listen.n + o.receipts_dial.n, 2);
 	spr_options_free(&o);
 }
 
@@ -838,6 +873,7 @@ main(void)
 	    cmocka_unit_test(test_refused),
 	    cmocka_unit_test(test_long_url),
 	    cmocka_unit_test(test_rules_of_later_options),
+	    cmocka_unit_test(test_receipts_listen),
 	    cmocka_unit_test(test_accepted),
 	    cmocka_unit_test(test_actions),
 	    cmocka_unit_test(test_print),

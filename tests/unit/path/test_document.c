@@ -26,6 +26,7 @@ resolved_open(scene *s)
 
 	assert_non_null(r);
 	r->env.config = &s->config;
+	r->env.fanouts = &s->fanouts;
 	r->env.now_s = spr_clock_wall_s();
 	assert_ok(spr_epoch_register(s->epoch, &r->env.record));
 	return (r);
@@ -53,12 +54,10 @@ resolve(scene *s, resolved *r, const char *text)
 static void
 end_fanout(scene *s, resolved *r)
 {
-	spr_fanout_env env = {s->subscriptions, s->intake, s->ledger};
-
 	assert_true(r->is_open);
 	spr_buf_hold(r->buf);
 	r->fanout.message = r->buf;
-	spr_fanout_fail_rest(&r->fanout, &env, SPREADER_REASON_SHUTTING_DOWN);
+	spr_fanout_fail_rest(&r->fanout, &s->fanouts, SPREADER_REASON_SHUTTING_DOWN);
 	r->is_open = false;
 }
 

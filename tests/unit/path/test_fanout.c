@@ -37,7 +37,7 @@ opened_new(unsigned n, size_t outbox_bytes)
 
 	assert_non_null(o);
 	o->s = scene_open((scene_wants){.outbox_bytes = outbox_bytes});
-	o->env = (spr_fanout_env){o->s->subscriptions, o->s->intake, o->s->ledger};
+	o->env = o->s->fanouts;
 	assert_ok(spr_outbox_lane_open(&o->lane, o->s->outbox, 0));
 	assert_ok(spr_epoch_register(o->s->epoch, &o->record));
 	subscribe_many(o->s, "UN", n);
@@ -51,7 +51,7 @@ opened_new(unsigned n, size_t outbox_bytes)
 	o->notification->upstream = SPR_UPSTREAM_NONE;
 	o->fanout.notification = o->notification;
 	o->fanout.message = spr_fake_buf("{}", 2);
-	spr_fanout_open(&o->fanout);
+	assert_true(spr_fanout_open(&o->fanout, &o->env));
 	return (o);
 }
 
@@ -353,7 +353,7 @@ used_again(void **state)
 	o->notification = spr_notification_take(&o->s->notifications);
 	o->fanout.notification = o->notification;
 	o->fanout.message = spr_fake_buf("{}", 2);
-	spr_fanout_open(&o->fanout);
+	assert_true(spr_fanout_open(&o->fanout, &o->env));
 	assert_int_equal(post(o, 3), SPR_SLICE_MORE);
 	assert_int_equal(spr_fake_busy(LANE), 3);
 	assert_int_equal(post(o, 3), SPR_SLICE_DONE);
