@@ -12,6 +12,7 @@
 
 #include <endian.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <string.h>
 
 #include <nng/nng.h>
@@ -19,6 +20,8 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "net/sp_endpoints.h"
+#include "net/sp_places.h"
 #include "net/sp_reader.h"
 
 #define LENGTH_BYTES   8 /* big-endian, before the data; on unix sockets a byte 1 before it */
@@ -43,6 +46,7 @@ struct connection {
 	spr_sp_reader *reader; /* whoever has the reading side's reference drives it */
 	nng_aio *write;
 	size_t head_bytes; /* of each frame */
+	spr_sp_place place;
 
 	/* guarded by the mutex */
 	unsigned refs;
@@ -58,8 +62,8 @@ struct connection {
 struct spr_sp_talk {
 	/* constant after new, add */
 	spr_sp_talk_config config;
-	spr_sp_endpoint **endpoints;
-	unsigned n_endpoints;
+	spr_sp_endpoints endpoints;
+	spr_sp_places places; /* its mutex is taken before ours */
 
 	atomic_uint n_peers;
 
@@ -146,6 +150,7 @@ end_connection(connection *c)
 	spr_sp_endpoint *endpoint = c->endpoint;
 	spr_sp_message *next;
 
+	spr_sp_places_leave(&self->places, &c->place); /* from here on nobody cuts it */
 	/* relaxed: a gauge */
 	atomic_fetch_sub_explicit(&self->n_peers, 1, memory_order_relaxed);
 	if (self->config.pipes.on_pipe != NULL)
@@ -206,6 +211,8 @@ drive(connection *c)
 	while (verdict == SPR_SP_NEXT && !choke(c)) {
 		switch (spr_sp_reader_next(c->reader, spr_clock_now_ns(), &buf)) {
 		case SPR_SP_FOUND_MESSAGE:
+			if (spr_sp_reader_count(c->reader) == 1)
+				spr_sp_places_speak(&self->places, &c->place);
 			verdict = self->config.on_message(self->config.arg, &c->peer, buf);
 			break;
 		case SPR_SP_FOUND_NOTHING:
@@ -329,6 +336,17 @@ spr_sp_peer_send(spr_sp_peer *peer, spr_sp_message *message)
 
 /* ---- the socket ---- */
 
+/* Its place is wanted. */
+static void
+cut(spr_sp_place *place)
+{
+	connection *c = (connection *)(void *)((char *)place - offsetof(connection, place));
+
+	pthread_mutex_lock(&c->talk->mutex);
+	cut_locked(c);
+	pthread_mutex_unlock(&c->talk->mutex);
+}
+
 static connection *
 new_connection(spr_sp_talk *self, spr_sp_endpoint *endpoint, nng_stream *stream)
 {
@@ -344,18 +362,20 @@ new_connection(spr_sp_talk *self, spr_sp_endpoint *endpoint, nng_stream *stream)
 		return (NULL);
 	if (nng_aio_alloc(&c->write, on_written, c) != 0)
 		goto fail;
-	if (spr_sp_reader_new(&c->reader, &config) != SPR_OK) {
-		nng_aio_free(c->write);
+	if (spr_sp_reader_new(&c->reader, &config) != SPR_OK)
 		goto fail;
-	}
 	c->talk = self;
 	c->endpoint = endpoint;
 	c->stream = stream;
 	c->head_bytes = config.is_ipc ? HEAD_BYTES : LENGTH_BYTES;
 	c->refs = 1;
 	nng_aio_set_timeout(c->write, (nng_duration)self->config.stall_ms);
-	return (c);
+	if (spr_sp_places_enter(&self->places, &c->place, cut, spr_sp_reader_peer(c->reader)))
+		return (c);
 fail:
+	spr_sp_reader_free(c->reader);
+	if (c->write != NULL)
+		nng_aio_free(c->write);
 	spr_mem_free(c);
 	return (NULL);
 }
@@ -396,6 +416,7 @@ spr_sp_talk_new(spr_sp_talk **out, const spr_sp_talk_config *config)
 	if (self == NULL)
 		return (SPR_E_NOMEM);
 	self->config = *config;
+	spr_sp_places_init(&self->places, config->protocol == SPR_SP_REP ? "control" : "ack");
 	pthread_mutex_init(&self->mutex, NULL);
 	pthread_cond_init(&self->ended, NULL);
 	*out = self;
@@ -409,16 +430,8 @@ spr_sp_talk_add(spr_sp_talk *self, const char *url, char *bound)
 					       .peer = self->config.peer,
 					       .on_stream = on_stream,
 					       .arg = self};
-	spr_sp_endpoint **grown =
-	    spr_mem_realloc(self->endpoints, (self->n_endpoints + 1) * sizeof(*grown));
-	spr_err rv;
 
-	if (grown == NULL)
-		return (SPR_E_NOMEM);
-	self->endpoints = grown;
-	if ((rv = spr_sp_endpoint_open(&grown[self->n_endpoints], &config, url, bound)) == SPR_OK)
-		self->n_endpoints++;
-	return (rv);
+	return (spr_sp_endpoints_add(&self->endpoints, &config, url, bound));
 }
 
 unsigned
@@ -430,8 +443,7 @@ spr_sp_talk_count(const spr_sp_talk *self)
 void
 spr_sp_talk_stop(spr_sp_talk *self)
 {
-	for (unsigned i = 0; i < self->n_endpoints; i++)
-		spr_sp_endpoint_stop(self->endpoints[i]); /* no stream comes any more */
+	spr_sp_endpoints_stop(&self->endpoints); /* no stream comes any more */
 	pthread_mutex_lock(&self->mutex);
 	for (connection *c = self->connections; c != NULL; c = c->next)
 		cut_locked(c);
@@ -446,10 +458,9 @@ spr_sp_talk_free(spr_sp_talk *self)
 	if (self == NULL)
 		return;
 	spr_sp_talk_stop(self);
-	for (unsigned i = 0; i < self->n_endpoints; i++)
-		spr_sp_endpoint_free(self->endpoints[i]);
+	spr_sp_endpoints_fini(&self->endpoints);
+	spr_sp_places_fini(&self->places);
 	pthread_cond_destroy(&self->ended);
 	pthread_mutex_destroy(&self->mutex);
-	spr_mem_free(self->endpoints);
 	spr_mem_free(self);
 }
