@@ -5,6 +5,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "connect_and_close.h"
 
 #define BODY "{\"predicate\":\"UN.A\"}"
 
@@ -207,15 +211,109 @@ test_two_faces(void **state)
 	spr_upstream_stop(second);
 }
 
+/* One id that it never takes holds up none of its batch, nor what comes later. */
+static void
+test_refuses_one_id(void **state)
+{
+	enum { N = 40 };
+	flow *f = *state;
+
+	start_upstream(f);
+	spr_upstream_behave(f->upstream, SPR_MANNER_PICKY);
+	begin(f, NULL);
+	push_envelope(f, "bad", "{}");
+	push_many_start(f, "x", N, "{}");
+	push_many_join(f);
+	for (unsigned i = 0; i < N; i++) {
+		char id[16];
+
+		snprintf(id, sizeof(id), "x%u", i);
+		expect_nack(f, id, "no_predicate");
+	}
+	expect_stat(f, "spreader_answer_failures_total{cause=\"refused\"}", 4);
+	assert_int_equal(spr_inbox_count(f->answers), 0);
+	spr_upstream_behave(f->upstream, SPR_MANNER_ACCEPT);
+	expect_nack(f, "bad", "no_predicate");
+	finish(f);
+}
+
+/* Equal ids under two names, many at once; the one that says nothing holds up its own. */
+static void
+test_one_name_is_silent(void **state)
+{
+	enum { N = 200 };
+	flow *f = *state;
+	spr_inbox *answers = spr_inbox_new();
+	spr_upstream *east = spr_upstream_start("tcp://127.0.0.1:0", answers, f->heard);
+	spr_upstream *west = spr_upstream_start("tcp://127.0.0.1:0", f->answers, f->heard);
+	char east_flag[80], west_flag[80], text[64];
+
+	snprintf(east_flag, sizeof(east_flag), "east=%s", spr_upstream_url(east));
+	snprintf(west_flag, sizeof(west_flag), "west=%s", spr_upstream_url(west));
+	spr_upstream_behave(west, SPR_MANNER_SILENT);
+	begin(f, FLAGS("--ack-dial", east_flag, "--ack-dial", west_flag, "--ack-timeout", "100ms",
+		       "--ack-window", "1"));
+	for (unsigned i = 0; i < N; i++) {
+		snprintf(text, sizeof(text), "{\"id\":\"%u\",\"from\":\"%s\",\"body\":{}}", i / 2,
+			 i % 2 == 0 ? "east" : "west");
+		push_text(f, text);
+	}
+	for (unsigned i = 0; i < N / 2; i++) {
+		snprintf(text, sizeof(text), "nack %u no_predicate false", i);
+		assert_true(spr_inbox_take(answers, text, spr_test_deadline_ms()));
+	}
+	assert_int_equal(spr_inbox_count(f->answers), 0);
+	spr_upstream_behave(west, SPR_MANNER_ACCEPT);
+	for (unsigned i = 0; i < N / 2; i++) {
+		snprintf(text, sizeof(text), "%u", i);
+		expect_nack(f, text, "no_predicate");
+	}
+	finish(f);
+	spr_upstream_stop(east);
+	spr_upstream_stop(west);
+	spr_inbox_free(answers);
+}
+
+/* Before the handshake is done, in the two ways that end a dialer of nng's for good. */
+static void
+test_hangs_up_in_the_handshake(void **state)
+{
+	flow *f = *state;
+	char bound[64];
+	int listener;
+
+	start_upstream(f); /* for an address */
+	stop_upstream(f);
+	assert_true((listener = spr_sp_listen(f->upstream_url, bound)) >= 0);
+	begin(f, NULL);
+	for (unsigned n = 0; n < 3; n++) {
+		hang_up_with_reset(accept(listener, NULL, NULL));
+		close(accept(listener, NULL, NULL));
+	}
+	close(listener);
+	push_three(f);
+	start_upstream(f);
+	expect_three_answers(f);
+	finish(f);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    flow_test(test_absent_at_start), flow_test(test_down_and_back),
-	    flow_test(test_refuses),         flow_test(test_answers_garbage),
-	    flow_test(test_is_silent),       flow_test(test_hangs_up),
-	    flow_test(test_is_slow),         flow_test(test_never_early),
-	    flow_test(test_named_upstreams), flow_test(test_two_faces),
+	    flow_test(test_absent_at_start),
+	    flow_test(test_down_and_back),
+	    flow_test(test_refuses),
+	    flow_test(test_answers_garbage),
+	    flow_test(test_is_silent),
+	    flow_test(test_hangs_up),
+	    flow_test(test_is_slow),
+	    flow_test(test_never_early),
+	    flow_test(test_named_upstreams),
+	    flow_test(test_two_faces),
+	    flow_test(test_refuses_one_id),
+	    flow_test(test_one_name_is_silent),
+	    flow_test(test_hangs_up_in_the_handshake),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));

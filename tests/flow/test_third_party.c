@@ -106,24 +106,88 @@ test_python(void **state)
 	finish(f);
 }
 
-/* The daemon listens for its upstream, which is nngcat's REP. */
+/* The daemon listens for its upstream, which is a cat's REP. */
 static void
-test_nngcat_takes_answers(void **state)
+take_answers_listening(flow *f, const char *url, const char *const cat[])
 {
-	flow *f = *state;
+	const char *argv[8] = {cat[0], cat[1], cat[2], NULL, "--raw", "--data", "{\"ok\":true}"};
 	spr_proc *upstream;
 
-	start_daemon(f, FLAGS("--ack-listen", "tcp://127.0.0.1:0"));
+	start_daemon(f, FLAGS("--ack-listen", url));
 	start_worker(f);
 	subscribe(f, "UN", "http://a");
-	upstream = spr_proc_start(f->dir, "upstream",
-				  FLAGS("nngcat", "--rep", "--dial", listening(f, "ack", 0),
-					"--raw", "--data", "{\"ok\":true}"),
-				  NULL);
+	argv[3] = listening(f, "ack", 0);
+	upstream = spr_proc_start(f->dir, "upstream", argv, NULL);
 	push_text(f, ENVELOPE);
 	expect_job(f, "http://a", BODY);
 	expect_printed(upstream, "\"ack\":[\"1\"]");
 	expect_stat(f, "spreader_answers_accepted_total", 1);
+	finish(f);
+}
+
+static void
+test_nngcat_takes_answers(void **state)
+{
+	take_answers_listening(*state, "tcp://127.0.0.1:0", FLAGS("nngcat", "--rep", "--dial"));
+}
+
+static void
+test_nanocat_takes_answers(void **state)
+{
+	flow *f = *state;
+	char url[96];
+
+	snprintf(url, sizeof(url), "ipc://%s/ack", f->dir);
+	take_answers_listening(f, url, FLAGS("nanocat", "--rep", "--connect"));
+}
+
+/* The daemon dials its upstream, which may come later. */
+static void
+take_answers_dialling(flow *f, const char *const cat[])
+{
+	const char *argv[8] = {cat[0], cat[1], cat[2], NULL, "--raw", "--data", "{\"ok\":true}"};
+	char url[64];
+	int port = spr_sp_reserve(url);
+	spr_proc *upstream;
+
+	start_daemon(f, FLAGS("--ack-dial", url));
+	start_worker(f);
+	subscribe(f, "UN", "http://a");
+	push_text(f, ENVELOPE);
+	expect_job(f, "http://a", BODY);
+	argv[3] = url;
+	upstream = spr_proc_start(f->dir, "upstream", argv, NULL);
+	expect_printed(upstream, "\"ack\":[\"1\"]");
+	expect_stat(f, "spreader_answers_accepted_total", 1);
+	finish(f);
+	close(port);
+}
+
+static void
+test_nngcat_is_dialled(void **state)
+{
+	take_answers_dialling(*state, FLAGS("nngcat", "--rep", "--listen"));
+}
+
+static void
+test_nanocat_is_dialled(void **state)
+{
+	take_answers_dialling(*state, FLAGS("nanocat", "--rep", "--bind"));
+}
+
+static void
+test_nanocat_controls(void **state)
+{
+	flow *f = *state;
+	spr_proc *asker;
+
+	start_daemon(f, NULL);
+	asker = spr_proc_start(f->dir, "asker",
+			       FLAGS("nanocat", "--req", "--connect", f->control, "--raw", "--data",
+				     "{\"op\":\"version\"}"),
+			       NULL);
+	expect_printed(asker, "\"ok\":true");
+	spr_proc_signal(asker, SIGTERM);
 	finish(f);
 }
 
@@ -237,10 +301,18 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    flow_test(test_nngcat),          flow_test(test_nanocat),
-	    flow_test(test_python),          flow_test(test_nngcat_takes_answers),
-	    flow_test(test_nngcat_controls), flow_test(test_ipc),
-	    flow_test(test_ipc_cats),        flow_test(test_daemon_dials),
+	    flow_test(test_nngcat),
+	    flow_test(test_nanocat),
+	    flow_test(test_python),
+	    flow_test(test_nngcat_takes_answers),
+	    flow_test(test_nanocat_takes_answers),
+	    flow_test(test_nngcat_is_dialled),
+	    flow_test(test_nanocat_is_dialled),
+	    flow_test(test_nanocat_controls),
+	    flow_test(test_nngcat_controls),
+	    flow_test(test_ipc),
+	    flow_test(test_ipc_cats),
+	    flow_test(test_daemon_dials),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));

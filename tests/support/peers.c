@@ -383,6 +383,7 @@ reply_of(spr_manner manner)
 		return ("\x01garbage");
 	case SPR_MANNER_SILENT:
 	case SPR_MANNER_HANG_UP:
+	case SPR_MANNER_PICKY: /* it is one of the others, request by request */
 		break;
 	}
 	return (NULL);
@@ -393,13 +394,16 @@ static bool
 serve_request(spr_upstream *upstream, spr_sp *sp, const uint8_t *data, size_t len)
 {
 	spr_manner manner = (spr_manner)atomic_load(&upstream->manner);
-	const char *reply = reply_of(manner);
+	const char *reply;
 	struct pollfd waiter = {.fd = upstream->wake, .events = POLLIN};
 	char *request;
 
 	if (len < 4)
 		return (false);
 	request = strndup((const char *)data + 4, len - 4);
+	if (manner == SPR_MANNER_PICKY)
+		manner = strstr(request, "\"bad\"") != NULL ? SPR_MANNER_REFUSE : SPR_MANNER_ACCEPT;
+	reply = reply_of(manner);
 	if (manner == SPR_MANNER_SLOW)
 		(void)poll(&waiter, 1, SLOW_REPLY_MS);
 	/* Before the reply: when the daemon has the reply, the test can have the answer. */

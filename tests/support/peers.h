@@ -43,6 +43,7 @@ typedef enum spr_manner {
 	SPR_MANNER_SILENT,  /* no reply */
 	SPR_MANNER_SLOW,    /* {"ok":true} after a while */
 	SPR_MANNER_HANG_UP, /* closes the connection */
+	SPR_MANNER_PICKY,   /* refuses every request that names the id "bad" */
 } spr_manner;
 
 /* An upstream's REP server. */

@@ -234,6 +234,45 @@ test_a_dialer_cannot_be_silenced(void **state)
 	close_scene(&s);
 }
 
+static int
+listen_plain(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	memcpy(address.sun_path, path, strnlen(path, sizeof(address.sun_path) - 1));
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	return (fd);
+}
+
+static void
+test_an_ipc_dialer_cannot_be_silenced(void **state)
+{
+	char *dir = spr_test_tmpdir();
+	char url[SPR_URL_MAX], id[ID_LEN];
+	scene s;
+	spr_req_config config = make_config(&s, LONG_MS);
+	spr_sp peer;
+
+	(void)state;
+	snprintf(url, sizeof(url), "ipc://%s/s", dir);
+	s.listener = listen_plain(url + strlen("ipc://"));
+	assert_ok(transport->req_open(&s.req, &config));
+	assert_ok(transport->req_dial(s.req, url));
+	for (unsigned n = 0; n < 5; n++)
+		close(accept(s.listener, NULL, NULL));
+	accept_peer(&s, &peer);
+	peer.is_ipc = true;
+	send_request(&s, 0, "a");
+	expect_request(&peer, "a", id);
+	reply(&peer, id, "a!");
+	expect_end(&s, 0, 1, SPR_OK, "a!");
+	spr_sp_close(&peer);
+	close_scene(&s);
+	spr_test_cleanup(dir);
+}
+
 static void
 test_a_listener_cannot_be_silenced(void **state)
 {
@@ -304,6 +343,7 @@ main(void)
 	    cmocka_unit_test(test_a_peer_that_does_not_read),
 	    cmocka_unit_test(test_replies_that_nobody_waits_for),
 	    cmocka_unit_test(test_a_dialer_cannot_be_silenced),
+	    cmocka_unit_test(test_an_ipc_dialer_cannot_be_silenced),
 	    cmocka_unit_test(test_a_listener_cannot_be_silenced),
 	    cmocka_unit_test(test_no_memory_for_a_request),
 	};
