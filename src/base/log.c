@@ -27,6 +27,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/counters.h"
+#include "base/log_recent.h"
 
 #define LINE_MAX_BYTES 4096 /* what a pipe takes in one piece */
 #define LINE_RESERVE   64   /* for the end of a line: quote, brace, suppressed=N */
@@ -485,6 +486,8 @@ spr_log_write(spr_log_level level, const char *id, const char *format, ...)
 		put_pair(&l, "suppressed", number, strlen(number));
 	}
 	put_text(&l, l.is_json ? "}\n" : "\n");
+	if (level <= SPR_LOG_WARN)
+		spr_log_recent_add(l.text, l.len);
 	if (!write_line(l.text, l.len))
 		hold_back(slot, n_held_back);
 }

@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "control/json_strict.h"
 
-/* A quarter of the connections is one address's at most half: a hostile client never shuts out the probes of another. */
+/* One address has at most half of the connections: a hostile client does not shut out the probes of another. */
 #define MAX_CONNECTIONS 512
 #define MAX_PER_ADDRESS 256
 #define MAX_DEFERRED    64
@@ -25,6 +25,8 @@ static const spr_http_route routes[] = {
     {"POST", "/subscriptions", spr_http_post_subscriptions, true},
     {"GET", "/subscriptions", spr_http_get_subscriptions, true},
     {"GET", "/lookup", spr_http_lookup, true},
+    {"GET", "/", spr_http_get_page, false}, /* holds no numbers; it asks for them, and for the token */
+    {"GET", "/overview", spr_http_overview, true},
 };
 #define N_ROUTES (sizeof(routes) / sizeof(routes[0]))
 
@@ -181,6 +183,7 @@ spr_http_adapter_open(spr_http_adapter **out, spr_control *control, const spr_co
 	adapter->control = control;
 	adapter->env = env;
 	if ((rv = spr_http_guard_init(&adapter->guard, token_file)) != SPR_OK ||
+	    (rv = spr_http_page_init(&adapter->page)) != SPR_OK ||
 	    (rv = spr_http_server_new(&adapter->server, &config)) != SPR_OK) {
 		spr_http_adapter_close(adapter);
 		return (rv);
@@ -214,6 +217,7 @@ spr_http_adapter_close(spr_http_adapter *adapter)
 	if (adapter == NULL)
 		return;
 	spr_http_server_free(adapter->server);
+	spr_http_page_fini(&adapter->page);
 	spr_http_guard_fini(&adapter->guard);
 	spr_mem_free(adapter);
 }

@@ -7,6 +7,7 @@
 
 #include "control/http_adapter.h"
 #include "control/http_guard.h"
+#include "control/http_page.h"
 
 struct spr_http_adapter {
 	/* constant after open */
@@ -14,6 +15,7 @@ struct spr_http_adapter {
 	const spr_control_env *env;
 	spr_http_server *server;
 	spr_http_guard guard;
+	spr_http_page page;
 };
 
 typedef struct spr_http_route {
@@ -37,3 +39,5 @@ void spr_http_version(spr_http_adapter *adapter, spr_http_exchange *exchange);
 void spr_http_post_subscriptions(spr_http_adapter *adapter, spr_http_exchange *exchange);
 void spr_http_get_subscriptions(spr_http_adapter *adapter, spr_http_exchange *exchange);
 void spr_http_lookup(spr_http_adapter *adapter, spr_http_exchange *exchange);
+void spr_http_get_page(spr_http_adapter *adapter, spr_http_exchange *exchange);
+void spr_http_overview(spr_http_adapter *adapter, spr_http_exchange *exchange);

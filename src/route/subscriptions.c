@@ -36,6 +36,7 @@ struct spr_subscriptions {
 	spr_space space;
 	_Atomic uint64_t n;
 	_Atomic uint64_t n_nodes;
+	spr_top top;
 };
 
 /* What one walk found out besides the callbacks. */
@@ -70,6 +71,7 @@ spr_subscriptions_new(spr_subscriptions **out, spr_epoch *epoch)
 	s->space.epoch = epoch;
 	spr_trie_init(&s->trie, &s->space, seed[0]);
 	spr_callbacks_init(&s->callbacks, &s->space, seed[1]);
+	spr_top_init(&s->top);
 	*out = s;
 	return (SPR_OK);
 }
@@ -87,6 +89,7 @@ spr_subscriptions_free(spr_subscriptions *s)
 		return;
 	spr_trie_fini(&s->trie, release, &s->callbacks);
 	spr_callbacks_fini(&s->callbacks);
+	spr_top_fini(&s->top);
 	spr_mem_free(s);
 }
 
@@ -106,6 +109,21 @@ add_with_node(spr_subscriptions *s, const spr_predicate *pattern, spr_callback *
 	}
 	count(&s->n_nodes, 1);
 	return (SPR_OK);
+}
+
+static void
+note_top(spr_subscriptions *s, const spr_trie_node *node)
+{
+	bool is_catch_all = node->len == 0;
+
+	spr_top_note(&s->top, node, is_catch_all ? "*" : node->text, is_catch_all ? 1 : node->len,
+		     spr_set_n(&node->set));
+}
+
+unsigned
+spr_subscriptions_top(spr_subscriptions *s, spr_top_entry *out)
+{
+	return (spr_top_read(&s->top, out));
 }
 
 spr_err
@@ -135,6 +153,7 @@ spr_subscriptions_subscribe(spr_subscriptions *s, const spr_predicate *pattern, 
 		return (rv);
 	}
 	count(&s->n, 1);
+	note_top(s, node != NULL ? node : spr_trie_get(&s->trie, pattern));
 	*created = true;
 	return (SPR_OK);
 }
@@ -151,6 +170,7 @@ spr_subscriptions_unsubscribe(spr_subscriptions *s, const spr_predicate *pattern
 	if (node == NULL || callback == NULL || !spr_set_find(&node->set, callback, &place))
 		return (SPR_E_NOT_FOUND);
 	spr_set_remove(&node->set, &s->space, place);
+	note_top(s, node);
 	if (spr_set_n(&node->set) == 0) {
 		spr_trie_remove(&s->trie, node);
 		count(&s->n_nodes, UINT64_MAX);

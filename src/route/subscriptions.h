@@ -22,6 +22,7 @@
 #include "base/epoch.h"
 #include "base/error.h"
 #include "route/predicate.h"
+#include "route/top.h"
 
 typedef struct spr_subscriptions spr_subscriptions;
 
@@ -125,3 +126,5 @@ typedef struct spr_subscriptions_stats {
 /* [any] A snapshot. */
 void
 spr_subscriptions_get_stats(const spr_subscriptions *subscriptions, spr_subscriptions_stats *out);
+/* [any] The patterns with the most subscribers, SPR_TOP_SHOWN at most, the largest first; how many. */
+unsigned spr_subscriptions_top(spr_subscriptions *subscriptions, spr_top_entry *out);

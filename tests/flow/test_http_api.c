@@ -196,6 +196,39 @@ test_other_origins(void **state)
 	finish(f);
 }
 
+/* The page needs no token and holds nothing; its numbers do, as they name patterns. */
+static void
+test_page(void **state)
+{
+	flow *f = *state;
+	char path[96];
+	const char *nonce;
+	spr_http_got got;
+
+	snprintf(path, sizeof(path), "%s/token", f->dir);
+	write_file(path, "t0ken");
+	start_daemon(f, FLAGS("--admin-token-file", path));
+	subscribe(f, "UN.A", "http://a");
+	subscribe(f, "UN.A", "http://b");
+	subscribe(f, "UN.B", "http://b");
+	assert_true(spr_http_ask(listening(f, "http", 0), "GET", "/", "", NULL, &got));
+	assert_int_equal(got.status, 200);
+	assert_non_null(nonce = strstr(got.head, "script-src 'nonce-"));
+	assert_non_null(strstr(got.head, "default-src 'none'"));
+	assert_memory_equal(strstr(got.body, "<script nonce=\"") + 15, nonce + 18, 16);
+	assert_null(strstr(got.body, "NONCE"));
+	assert_string_equal(got.body + got.len - 8, "</html>\n");
+	spr_http_forget(&got);
+	expect(f, "GET", "/overview", "", NULL, 401, "unauthorized");
+	expect(f, "GET", "/overview", "Authorization: Bearer t0ken\r\n", NULL, 200,
+	       "\"top\":[{\"pattern\":\"UN.A\",\"n\":2},{\"pattern\":\"UN.B\",\"n\":1}]");
+	expect(f, "GET", "/overview", "Authorization: Bearer t0ken\r\n", NULL, 200,
+	       "\"errors\":[\"");
+	expect(f, "GET", "/overview", "Authorization: Bearer t0ken\r\n", NULL, 200,
+	       "\"stages\":{\"queue\":[");
+	finish(f);
+}
+
 /* By every way of subscribing. */
 static void
 test_callback_hosts(void **state)
@@ -230,6 +263,7 @@ main(void)
 	    flow_test(test_list_and_lookup),
 	    flow_test(test_token),
 	    flow_test(test_other_origins),
+	    flow_test(test_page),
 	    flow_test(test_callback_hosts),
 	};
 
