@@ -2,7 +2,7 @@
  * shutdown - a TERM finishes what was received and answers it; what cannot be finished is nacked, and the exit status says
  * so. A second TERM waits for nothing.
  */
-#include "flow.h"
+#include "flow_receipts.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -190,6 +190,103 @@ test_delay(void **state)
 	expect_exit(f, 75);
 }
 
+/* Receipts are awaited like everything else. */
+static void
+test_awaits_receipts(void **state)
+{
+	flow *f = *state;
+	jobs taken;
+	spr_sp sp;
+
+	start_upstream(f);
+	start_daemon(f, FLAGS(RECEIPTS));
+	sp = dial_receipts(f);
+	start_worker(f);
+	subscribe_many(f, "UN", 3);
+	push_envelope(f, "1", BODY);
+	taken = take_jobs(f, 3);
+	begin_drain(f, SIGTERM);
+	receipt_some(&sp, &taken, 0, 3, 1);
+	expect_ack(f, "1");
+	expect_exit(f, 0);
+	free_jobs(&taken);
+	spr_sp_close(&sp);
+}
+
+/* What has no receipt in time is nacked, however long its own time-out is. */
+static void
+test_missing_receipts(void **state)
+{
+	flow *f = *state;
+	jobs taken;
+	spr_sp sp;
+
+	start_upstream(f);
+	start_daemon(f, FLAGS(RECEIPTS, "--drain-timeout", "3s", "--receipt-timeout", "1h"));
+	sp = dial_receipts(f);
+	start_worker(f);
+	subscribe_many(f, "UN", 3);
+	push_envelope(f, "1", BODY);
+	taken = take_jobs(f, 3);
+	receipt_some(&sp, &taken, 0, 2, 1);
+	spr_proc_signal(f->daemon, SIGTERM);
+	expect_nack(f, "1", "shutting_down");
+	expect_exit(f, 75);
+	assert_int_equal(spr_inbox_count(f->answers), 0);
+	free_jobs(&taken);
+	spr_sp_close(&sp);
+}
+
+/* A large notification that is half posted, half of that receipted, with another behind it. */
+static void
+stop_in_the_middle(flow *f, const char *const flags[])
+{
+	start_upstream(f);
+	start_daemon(f, flags);
+	subscribe_many(f, "UN", 100000);
+	start_limited_worker(f, 30000);
+	push_envelope(f, "1", BODY);
+	push_envelope(f, "2", BODY);
+	assert_true(spr_inbox_wait(f->jobs, 30000, spr_test_deadline_ms()));
+	spr_proc_signal(f->daemon, SIGTERM);
+	expect_nack(f, "1", "shutting_down");
+	expect_nack(f, "2", "shutting_down");
+	expect_exit(f, 75);
+	assert_int_equal(spr_inbox_count(f->answers), 0);
+}
+
+static void
+test_middle_of_a_large_one(void **state)
+{
+	stop_in_the_middle(*state, FLAGS("--drain-timeout", "3s"));
+}
+
+static void
+test_middle_of_a_large_one_with_receipts(void **state)
+{
+	stop_in_the_middle(*state, FLAGS("--drain-timeout", "3s", RECEIPTS));
+}
+
+/* Nobody to nack to: the end is bounded all the same. */
+static void
+test_unanswered_with_receipts(void **state)
+{
+	flow *f = *state;
+	jobs taken;
+	long began = spr_test_now_ms();
+
+	start_upstream(f);
+	stop_upstream(f);
+	start_daemon(f, FLAGS(RECEIPTS, "--drain-timeout", "3s"));
+	start_worker(f);
+	subscribe_many(f, "UN", 3);
+	push_envelope(f, "1", BODY);
+	taken = take_jobs(f, 3);
+	stop_daemon(f, 75);
+	assert_true(spr_test_now_ms() - began < 3000 + spr_test_deadline_ms());
+	free_jobs(&taken);
+}
+
 int
 main(void)
 {
@@ -202,6 +299,11 @@ main(void)
 	    flow_test(test_unanswered),
 	    flow_test(test_second_signal),
 	    flow_test(test_delay),
+	    flow_test(test_awaits_receipts),
+	    flow_test(test_missing_receipts),
+	    flow_test(test_middle_of_a_large_one),
+	    flow_test(test_middle_of_a_large_one_with_receipts),
+	    flow_test(test_unanswered_with_receipts),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));
