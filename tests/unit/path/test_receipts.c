@@ -260,6 +260,7 @@ test_credits(void **state)
 	assert_int_equal(n_done(s), 1);
 	(void)turns(s);
 	assert_int_equal(spr_fake_busy(0), 0);
+	assert_int_equal(spr_jobs_forget(s->jobs, s->notifications.slab[0].jobs), 3);
 	spr_jobs_give_back(s->jobs, 3);
 	(void)turns(s);
 	assert_int_equal(spr_fake_busy(0), 3);
