@@ -131,6 +131,18 @@ test_nngcat_takes_answers(void **state)
 	take_answers_listening(*state, "tcp://127.0.0.1:0", FLAGS("nngcat", "--rep", "--dial"));
 }
 
+/* By a socket of nng's own, which the log warns of. */
+static void
+test_nngcat_takes_answers_over_ws(void **state)
+{
+	char *log;
+
+	take_answers_listening(*state, "ws://127.0.0.1:0/ack", FLAGS("nngcat", "--rep", "--dial"));
+	assert_non_null(log = daemon_log(*state));
+	assert_non_null(strstr(log, "NNG-SOCKET"));
+	free(log);
+}
+
 static void
 test_nanocat_takes_answers(void **state)
 {
@@ -306,6 +318,7 @@ main(void)
 	    flow_test(test_python),
 	    flow_test(test_nngcat_takes_answers),
 	    flow_test(test_nanocat_takes_answers),
+	    flow_test(test_nngcat_takes_answers_over_ws),
 	    flow_test(test_nngcat_is_dialled),
 	    flow_test(test_nanocat_is_dialled),
 	    flow_test(test_nanocat_controls),
