@@ -294,7 +294,7 @@ spr_sp_wait_gone(spr_sp *sp, int ms)
 char *
 spr_sp_ask(spr_sp *sp, const char *request, size_t len, int ms)
 {
-	static uint32_t next_id;
+	static _Thread_local uint32_t next_id;
 	uint32_t id = htobe32(0x80000000u | ++next_id);
 	const uint8_t *data;
 	size_t n;
