@@ -58,7 +58,7 @@
 #include "base/mem.h"
 #include "path/key_table.h"
 
-_Static_assert(SPR_ANSWERS_MAX == SPR_KEY_ENTRIES_MAX, "entry numbers fit");
+_Static_assert(SPR_ANSWERS_MAX - 1 <= SPR_KEY_INDEX_MASK, "entry numbers fit");
 
 enum { KIND_IN_FLIGHT = 0, KIND_ACKED, KIND_RESUMABLE, KIND_GONE };
 

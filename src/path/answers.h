@@ -91,8 +91,8 @@ bool spr_answers_forget(spr_answers *answers, uint32_t entry);
  * [ledger] Upstream accepted the nack, and there are jobs to remember until the id comes again. *evicted is what a full window
  * gives up for it, or the same jobs when there is no window; n is 0 for nothing. The caller forgets it. True as for acked.
  */
-bool spr_answers_nacked(spr_answers *answers, uint32_t entry, spr_resume resume,
-			spr_resume *evicted);
+bool
+spr_answers_nacked(spr_answers *answers, uint32_t entry, spr_resume resume, spr_resume *evicted);
 /* [ledger] Gives the oldest resumable id up, to make room in the table of jobs. False: there is none. */
 bool spr_answers_evict_resumable(spr_answers *answers, spr_resume *evicted);
 /* [dispatcher, after SPR_CLAIM_RESUMED only] What was remembered. */

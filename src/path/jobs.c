@@ -78,8 +78,7 @@
 
 enum { KIND_OPEN = 1, KIND_FAILED, KIND_RECEIPTED };
 
-_Static_assert(SPR_JOBS_MAX == SPR_KEY_ENTRIES_MAX && SPR_JOB_NONE == SPR_KEY_NONE,
-	       "job numbers are entry numbers");
+_Static_assert(SPR_JOBS_MAX - 1 <= SPR_KEY_INDEX_MASK, "job numbers are entry numbers");
 
 struct spr_jobs {
 	spr_key_table table;
@@ -143,13 +142,12 @@ take_job(spr_jobs *jobs, spr_job_key key, uint32_t root, uint32_t owner, uint32_
 	uint64_t re_uses =
 	    (atomic_load_explicit(state_of(jobs, job), memory_order_relaxed) >> RE_USES_SHIFT) + 1;
 	uint64_t own_root = root == SPR_JOB_NONE ? job : root;
+	uint64_t state = re_uses << RE_USES_SHIFT | own_root << KIND_BITS | KIND_OPEN;
+	uint32_t note = root == SPR_JOB_NONE ? owner : head;
 
 	/* E16 release (recycling), both: see spr_key_take() */
-	atomic_store_explicit(note_of(jobs, job), root == SPR_JOB_NONE ? owner : head,
-			      memory_order_release);
-	atomic_store_explicit(state_of(jobs, job),
-			      re_uses << RE_USES_SHIFT | own_root << KIND_BITS | KIND_OPEN,
-			      memory_order_release);
+	atomic_store_explicit(note_of(jobs, job), note, memory_order_release);
+	atomic_store_explicit(state_of(jobs, job), state, memory_order_release);
 	return (job);
 }
 

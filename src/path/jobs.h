@@ -65,7 +65,7 @@ void spr_jobs_give_back(spr_jobs *jobs, uint32_t n);
 typedef enum spr_job_opened {
 	SPR_JOB_OPENED,    /* *job is open: it is to be pushed */
 	SPR_JOB_RECEIPTED, /* it has its receipt from an earlier attempt: nothing to do */
-	SPR_JOB_TWICE,     /* open already in this chain: push it, and give its receipt count back at once */
+	SPR_JOB_TWICE, /* open already in this chain: push it, and give its receipt count back at once */
 } spr_job_opened;
 
 /*
@@ -77,7 +77,7 @@ spr_job_opened spr_jobs_open(spr_jobs *jobs, spr_job_key key, uint32_t owner, ui
 			     uint32_t *n_chain, uint32_t *job);
 
 typedef enum spr_receipt_taken {
-	SPR_RECEIPT_TAKEN,   /* the job left open: one receipt count of *owner is the caller's to give back */
+	SPR_RECEIPT_TAKEN, /* the job left open: one receipt count of *owner is the caller's to give back */
 	SPR_RECEIPT_LATE,    /* it had failed before: counted for the next attempt */
 	SPR_RECEIPT_AGAIN,   /* it had its receipt, or an error came for one that had failed */
 	SPR_RECEIPT_UNKNOWN, /* no such job: never was, or forgotten */

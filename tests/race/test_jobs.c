@@ -355,7 +355,7 @@ static void
 room_for_all(void **state)
 {
 	(void)state;
-	play(2 * N_IDS * N_CALLBACKS, 20000);
+	play(2 * N_IDS * N_CALLBACKS, 10000);
 }
 
 /* Three fan-outs fit: what is remembered must go before others are let in. */
@@ -363,7 +363,7 @@ static void
 few_credits(void **state)
 {
 	(void)state;
-	play(3 * N_CALLBACKS, 10000);
+	play(3 * N_CALLBACKS, 5000);
 }
 
 /* Every entry goes from one fan-out straight to the next. */
@@ -371,7 +371,79 @@ static void
 one_fan_out(void **state)
 {
 	(void)state;
-	play(N_CALLBACKS, 500);
+	play(N_CALLBACKS, 300);
+}
+
+/* A late receipt for a failed job that is being forgotten, while its entry goes to another one that fails too. */
+typedef struct duel {
+	spr_jobs *jobs;
+	pthread_barrier_t gate, end;
+	atomic_bool over;
+	spr_receipt_taken taken;
+} duel;
+
+static void *
+send_late_receipt(void *arg)
+{
+	duel *d = arg;
+	uint32_t owner;
+
+	for (;;) {
+		pthread_barrier_wait(&d->gate);
+		if (atomic_load(&d->over))
+			return (NULL);
+		d->taken = spr_jobs_receipt(d->jobs, key_of(0, 1), false, &owner);
+		pthread_barrier_wait(&d->end);
+	}
+}
+
+/* The only one of its chain. */
+static uint32_t
+open_and_fail(spr_jobs *jobs, spr_job_key key)
+{
+	uint32_t head = SPR_JOB_NONE, n = 0, job;
+
+	assert_int_equal(spr_jobs_open(jobs, key, 1, &head, &n, &job), SPR_JOB_OPENED);
+	assert_true(spr_jobs_fail(jobs, job));
+	return (head);
+}
+
+static void
+a_late_receipt_is_nobody_elses(void **state)
+{
+	enum { ROUNDS = 10000 };
+	duel d = {.taken = SPR_RECEIPT_UNKNOWN};
+	unsigned n_taken[SPR_RECEIPT_UNKNOWN + 1] = {0};
+	uint32_t head, n, job;
+	pthread_t thread;
+
+	(void)state;
+	spr_sync_yield_percent(50);
+	assert_ok(spr_jobs_new(&d.jobs, 1));
+	assert_int_equal(pthread_barrier_init(&d.gate, NULL, 2), 0);
+	assert_int_equal(pthread_barrier_init(&d.end, NULL, 2), 0);
+	assert_int_equal(pthread_create(&thread, NULL, send_late_receipt, &d), 0);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		head = open_and_fail(d.jobs, key_of(0, 1));
+		pthread_barrier_wait(&d.gate);
+		assert_int_equal(spr_jobs_forget(d.jobs, head), 1);
+		head = open_and_fail(d.jobs, key_of(0, 3));
+		pthread_barrier_wait(&d.end);
+		n_taken[d.taken]++;
+		n = 1;
+		assert_int_equal(spr_jobs_open(d.jobs, key_of(0, 3), 1, &head, &n, &job),
+				 SPR_JOB_OPENED);
+		assert_true(spr_jobs_fail(d.jobs, job));
+		assert_int_equal(spr_jobs_forget(d.jobs, head), 1);
+	}
+	atomic_store(&d.over, true);
+	pthread_barrier_wait(&d.gate);
+	pthread_join(thread, NULL);
+	assert_int_equal(n_taken[SPR_RECEIPT_LATE] + n_taken[SPR_RECEIPT_UNKNOWN], ROUNDS);
+	assert_true(n_taken[SPR_RECEIPT_LATE] > 0);
+	pthread_barrier_destroy(&d.gate);
+	pthread_barrier_destroy(&d.end);
+	spr_jobs_free(d.jobs);
 }
 
 int
@@ -381,6 +453,7 @@ main(void)
 	    cmocka_unit_test(room_for_all),
 	    cmocka_unit_test(few_credits),
 	    cmocka_unit_test(one_fan_out),
+	    cmocka_unit_test(a_late_receipt_is_nobody_elses),
 	};
 
 	spr_sync_yield_percent(10);
