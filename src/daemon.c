@@ -72,7 +72,7 @@ limit_peers(const spr_options *options)
 		share = share > 8 ? share : 8;
 		if (share < max) {
 			max = (unsigned)share;
-			spr_warn("MAX-PEERS", "wanted=%u granted=%u why=\"RLIMIT_NOFILE is %llu\"",
+			spr_info("MAX-PEERS", "wanted=%u granted=%u why=\"RLIMIT_NOFILE is %llu\"",
 				 options->max_peers, max, (unsigned long long)files.rlim_cur);
 		}
 	}
@@ -267,6 +267,30 @@ any_is_ws(const spr_config_list *urls)
 	return (false);
 }
 
+/* Every other listener comes back after whatever a peer does to it. */
+static void
+warn_of_ws(const char *socket, const char *url)
+{
+	if (spr_transport_for(url) == &spr_transport_nng_sockets)
+		spr_warn("NNG-SOCKET",
+			 "socket=%s url=\"%s\" why=\"nng's own socket serves ws, and a peer that "
+			 "hangs up at "
+			 "the wrong moment can silence it: prefer tcp or ipc\"",
+			 socket, url);
+}
+
+/* Of all addresses of a PULL socket: nng's own when one of them is ws. */
+static const spr_transport *
+pull_transport(const char *socket, const spr_config_list *listen, const spr_config_list *dial)
+{
+	for (unsigned i = 0; i < listen->n; i++)
+		warn_of_ws(socket, listen->item[i]);
+	for (unsigned i = 0; i < dial->n; i++)
+		warn_of_ws(socket, dial->item[i]);
+	return (any_is_ws(listen) || any_is_ws(dial) ? &spr_transport_nng_sockets
+						     : &spr_transport_nng);
+}
+
 static const spr_transport *
 outbox_transport(const spr_options *options)
 {
@@ -313,7 +337,8 @@ static spr_err
 start_receipts(spr_daemon *daemon)
 {
 	spr_receipts_config config = {
-	    .transport = &spr_transport_nng,
+	    .transport = pull_transport("receipts", &daemon->options->receipts_listen,
+					&daemon->options->receipts_dial),
 	    .max_message = daemon->options->max_message_bytes,
 	    .instance = daemon->instance,
 	    .jobs = daemon->jobs,
@@ -335,7 +360,7 @@ start_intake(spr_daemon *daemon)
 {
 	const spr_options *options = daemon->options;
 	spr_intake_config config = {
-	    .transport = &spr_transport_nng,
+	    .transport = pull_transport("intake", &options->intake_listen, &options->intake_dial),
 	    .receivers = options->receivers,
 	    .ring_slots = options->ring_slots,
 	    .max_message = options->max_message_bytes,
@@ -421,18 +446,6 @@ bind_outbox(spr_daemon *daemon)
 	if (rv != SPR_OK)
 		spr_wrap("outbox");
 	return (rv);
-}
-
-/* Every other listener comes back after whatever a peer does to it. */
-static void
-warn_of_ws(const char *socket, const char *url)
-{
-	if (spr_transport_for(url) == &spr_transport_nng_sockets)
-		spr_warn("NNG-SOCKET",
-			 "socket=%s url=\"%s\" why=\"nng's own socket serves ws, and a peer that "
-			 "hangs up at "
-			 "the wrong moment can silence it: prefer tcp or ipc\"",
-			 socket, url);
 }
 
 static spr_err
