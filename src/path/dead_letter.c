@@ -236,7 +236,9 @@ put_member(char **at, const char *name, const uint8_t **p, size_t len, bool with
 static char *
 format_letter(const letter *l, size_t *len)
 {
-	char *line = spr_mem_alloc(256 + SPR_PEER_TEXT_MAX + 6 * (l->from_len + l->id_len + l->bytes_len)), *at = line;
+	char *line = spr_mem_alloc(256 + SPR_PEER_TEXT_MAX +
+				   6 * (l->from_len + l->id_len + l->bytes_len)),
+	     *at = line;
 	char when[SPR_CLOCK_TEXT_MAX], peer[SPR_PEER_TEXT_MAX];
 	const uint8_t *p = l->text;
 

@@ -299,7 +299,8 @@ queue_has_a_bound(void **state)
 	memset(bytes, ' ', SPR_DEAD_LETTER_BYTES_MAX);
 	for (unsigned round = 1; round <= 2; round++) {
 		for (size_t i = 0; i < most + 9; i++)
-			spr_dead_letter_write(s.dl, SPREADER_REASON_NOT_JSON, NULL, NOTHING, NOTHING,
+			spr_dead_letter_write(s.dl, SPREADER_REASON_NOT_JSON, NULL, NOTHING,
+					      NOTHING,
 					      (spr_range){bytes, SPR_DEAD_LETTER_BYTES_MAX});
 		/* one less fits, for what a letter needs beside its bytes */
 		assert_counts(&s, round * (most + 9), round * 10);

@@ -72,7 +72,8 @@ a_peer_has_a_name(void **state)
 
 	(void)state;
 	spr_dead_letter_write(s.dl, SPREADER_REASON_NO_ID, &peer, NOTHING, NOTHING, range_of("{}"));
-	spr_dead_letter_write(s.dl, SPREADER_REASON_NO_ID, &unknown, NOTHING, NOTHING, range_of("{}"));
+	spr_dead_letter_write(s.dl, SPREADER_REASON_NO_ID, &unknown, NOTHING, NOTHING,
+			      range_of("{}"));
 	assert_int_equal(spr_dead_letter_flush(s.dl), 2);
 	line = line_of(s.path, 0);
 	assert_string_equal(spr_json_text(line, "peer"), "tcp://1.2.3.4:567");
