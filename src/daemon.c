@@ -19,11 +19,11 @@
 #include "path/dispatch.h"
 #include "report.h"
 #include "run.h"
+#include "sockets.h"
 #include "store/store.h"
 
 #define CONTROL_WINDOW      4
 #define CONTROL_REQUEST_MAX (16u << 20) /* an import of 10,000 entries with long callbacks */
-#define KEPT_FILES          128         /* descriptors that are no peer's */
 #define CLOSE_LIMIT_S       3
 
 typedef struct step {
@@ -54,31 +54,6 @@ spr_exit_code(spr_err err)
 
 /* ---- the steps, in start order ---- */
 
-/*
- * What the sockets may have of the descriptors leaves some for the store, the log and the rest. A place costs one, the
- * handshakes (at most 256) and those on their way out (a quarter) come on top.
- */
-static void
-limit_peers(const spr_options *options)
-{
-	unsigned n_sockets = 4 + options->n_ack_peers;
-	unsigned max = options->max_peers;
-	struct rlimit files;
-	rlim_t share;
-
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY) {
-		share = files.rlim_cur > KEPT_FILES ? (files.rlim_cur - KEPT_FILES) / n_sockets : 0;
-		share = share >= 640 ? (share - 256) / 5 * 4 : share / 9 * 4;
-		share = share > 8 ? share : 8;
-		if (share < max) {
-			max = (unsigned)share;
-			spr_info("MAX-PEERS", "wanted=%u granted=%u why=\"RLIMIT_NOFILE is %llu\"",
-				 options->max_peers, max, (unsigned long long)files.rlim_cur);
-		}
-	}
-	spr_net_set_max_peers(max);
-}
-
 static spr_err
 start_instance(spr_daemon *daemon)
 {
@@ -94,7 +69,7 @@ start_instance(spr_daemon *daemon)
 		files.rlim_cur = files.rlim_max; /* one descriptor a peer */
 		(void)setrlimit(RLIMIT_NOFILE, &files);
 	}
-	limit_peers(daemon->options);
+	spr_sockets_limit_peers(daemon->options);
 	return (SPR_OK);
 }
 
@@ -257,63 +232,13 @@ stop_dispatchers(spr_daemon *daemon)
 	spr_dispatchers_free(daemon->dispatchers);
 }
 
-static bool
-any_is_ws(const spr_config_list *urls)
-{
-	for (unsigned i = 0; i < urls->n; i++) {
-		if (strncmp(urls->item[i], "ws", 2) == 0)
-			return (true);
-	}
-	return (false);
-}
-
-/* Every other listener comes back after whatever a peer does to it. */
-static void
-warn_of_ws(const char *socket, const char *url)
-{
-	if (spr_transport_for(url) == &spr_transport_nng_sockets)
-		spr_warn("NNG-SOCKET",
-			 "socket=%s url=\"%s\" why=\"nng's own socket serves ws, and a peer that "
-			 "hangs up at "
-			 "the wrong moment can silence it: prefer tcp or ipc\"",
-			 socket, url);
-}
-
-/* Of all addresses of a PULL socket: nng's own when one of them is ws. */
-static const spr_transport *
-pull_transport(const char *socket, const spr_config_list *listen, const spr_config_list *dial)
-{
-	for (unsigned i = 0; i < listen->n; i++)
-		warn_of_ws(socket, listen->item[i]);
-	for (unsigned i = 0; i < dial->n; i++)
-		warn_of_ws(socket, dial->item[i]);
-	return (any_is_ws(listen) || any_is_ws(dial) ? &spr_transport_nng_sockets
-						     : &spr_transport_nng);
-}
-
-static const spr_transport *
-outbox_transport(const spr_options *options)
-{
-	if (options->outbox_listen.n == 0 && options->outbox_dial.n == 0) {
-		spr_warn("OUTBOX-NONE", "why=\"--outbox-listen none: jobs are thrown away\"");
-		return (&spr_transport_none);
-	}
-	if (any_is_ws(&options->outbox_listen) || any_is_ws(&options->outbox_dial)) {
-		spr_warn("OUTBOX-WS",
-			 "why=\"nng's own PUSH socket serves ws; workers that come and go can "
-			 "end the process: prefer tcp or ipc\"");
-		return (&spr_transport_nng_sockets);
-	}
-	return (&spr_transport_nng);
-}
-
 static spr_err
 start_outbox(spr_daemon *daemon)
 {
 	const spr_options *options = daemon->options;
 	spr_err rv;
 	spr_outbox_config config = {
-	    .transport = outbox_transport(options),
+	    .transport = spr_sockets_outbox(options),
 	    .max_bytes = options->max_inflight_bytes / 4,
 	    .dispatchers = &daemon->waiters,
 	    .ledger = daemon->ledger,
@@ -337,7 +262,7 @@ static spr_err
 start_receipts(spr_daemon *daemon)
 {
 	spr_receipts_config config = {
-	    .transport = pull_transport("receipts", &daemon->options->receipts_listen,
+	    .transport = spr_sockets_pull("receipts", &daemon->options->receipts_listen,
 					&daemon->options->receipts_dial),
 	    .max_message = daemon->options->max_message_bytes,
 	    .instance = daemon->instance,
@@ -360,7 +285,7 @@ start_intake(spr_daemon *daemon)
 {
 	const spr_options *options = daemon->options;
 	spr_intake_config config = {
-	    .transport = pull_transport("intake", &options->intake_listen, &options->intake_dial),
+	    .transport = spr_sockets_pull("intake", &options->intake_listen, &options->intake_dial),
 	    .receivers = options->receivers,
 	    .ring_slots = options->ring_slots,
 	    .max_message = options->max_message_bytes,
@@ -490,7 +415,7 @@ bind_ack(spr_daemon *daemon)
 	for (unsigned i = 0; rv == SPR_OK && i < options->n_ack_peers; i++) {
 		const spr_ack_peer *peer = &options->ack_peers[i];
 
-		warn_of_ws("ack", peer->url);
+		spr_sockets_warn_of_ws("ack", peer->url);
 		if (!peer->listen)
 			rv = spr_ledger_dial(daemon->ledger, peer->name, peer->url);
 		else if ((rv = spr_ledger_listen(daemon->ledger, peer->name, peer->url, bound)) ==
@@ -511,7 +436,7 @@ bind_control(spr_daemon *daemon)
 
 	if (options->control_listen.n == 0)
 		return (SPR_OK);
-	warn_of_ws("control", options->control_listen.item[0]);
+	spr_sockets_warn_of_ws("control", options->control_listen.item[0]);
 	rv = spr_rep_adapter_open(&daemon->control_rep,
 				  spr_transport_for(options->control_listen.item[0]),
 				  daemon->control, CONTROL_WINDOW, CONTROL_REQUEST_MAX);
