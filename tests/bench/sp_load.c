@@ -3,7 +3,7 @@
  * answers. It shares no code with the daemon and knows no nng, so it measures the daemon and not a
  * library against itself; it drives anything that relays SP messages, baseline_nng_relay too.
  *
- * usage: sp_load thr|lat in=PORT out=PORT [ack=PORT] [n=N] [fan=F] [docs=D] [size=S] [window=W]
+ * usage: sp_load thr|lat in=PORT out=PORT [ack=PORT] [receipts=PORT] [n=N] [fan=F] [docs=D] [size=S] [window=W]
  *                [envelope=0|1]
  *
  *   thr   notifications and jobs a second; at most W notifications' worth of jobs or acks are open
@@ -13,6 +13,7 @@
  *   docs, size  documents a message, and bytes a document
  *   envelope    0: bare bodies
  *   ack         listens there as the upstream's REP
+ *   receipts    the worker sends receipts there: up to 64 a message, sooner when no job waits to be read
  *
  * Exit: 0 done, 1 jobs or acks are missing, 2 it could not begin. Ids begin with the run's own
  * prefix: the daemon remembers the last run's, and an ack of those that comes late must not count.
@@ -32,15 +33,17 @@
 
 #include "sp_raw.h"
 
-#define PREDICATE    "UN.CEFACT.TRADE.CO.created"
-#define FOR_EVER_MS  86400000
-#define REPLY_MS     5000
-#define SEND_BYTES   16000 /* a system call's worth of small messages */
-#define LIMIT_S      50.0
-#define STANDSTILL_S 8.0
+#define PREDICATE   "UN.CEFACT.TRADE.CO.created"
+#define FOR_EVER_MS 86400000
+#define REPLY_MS    5000
+
+#define RECEIPTS_A_MESSAGE 64
+#define SEND_BYTES         16000 /* a system call's worth of small messages */
+#define LIMIT_S            50.0
+#define STANDSTILL_S       8.0
 
 static struct {
-	long in, out, ack, n, fan, docs, size, window, envelope;
+	long in, out, ack, receipts, n, fan, docs, size, window, envelope;
 } options = {.n = 100000, .fan = 1, .docs = 1, .size = 256, .window = 20000, .envelope = 1};
 
 static const struct {
@@ -48,9 +51,11 @@ static const struct {
 	long *value;
 	long min;
 } option_table[] = {
-    {"in", &options.in, 1},     {"out", &options.out, 1},       {"ack", &options.ack, 0},
-    {"n", &options.n, 1},       {"fan", &options.fan, 1},       {"docs", &options.docs, 1},
-    {"size", &options.size, 0}, {"window", &options.window, 1}, {"envelope", &options.envelope, 0},
+    {"in", &options.in, 1},         {"out", &options.out, 1},
+    {"ack", &options.ack, 0},       {"receipts", &options.receipts, 1},
+    {"n", &options.n, 1},           {"fan", &options.fan, 1},
+    {"docs", &options.docs, 1},     {"size", &options.size, 0},
+    {"window", &options.window, 1}, {"envelope", &options.envelope, 0},
 };
 
 /* counted by the worker and the upstream, read by the producer */
@@ -120,14 +125,56 @@ count_jobs(const uint8_t *data, size_t len)
 	return (n);
 }
 
+/* Receipts that are not sent yet; the worker's. */
+static struct {
+	spr_sp sp;
+	char text[RECEIPTS_A_MESSAGE * 96];
+	size_t len;
+	unsigned n;
+} receipts = {.sp = {.fd = -1}};
+
+static void
+send_receipts(void)
+{
+	if (receipts.n > 0)
+		(void)spr_sp_send(&receipts.sp, NULL, 0, receipts.text, receipts.len, REPLY_MS);
+	receipts.len = receipts.n = 0;
+}
+
+/* The id is the first member, and at most 64 bytes. */
+static void
+add_receipt(const uint8_t *job, size_t len)
+{
+	const uint8_t *end = len > 8 ? memchr(job + 7, '"', len - 7) : NULL;
+
+	if (end == NULL || end - job > 7 + 64)
+		return;
+	memcpy(receipts.text + receipts.len, job, (size_t)(end - job));
+	receipts.len += (size_t)(end - job);
+	memcpy(receipts.text + receipts.len, "\"}\n", 3);
+	receipts.len += 3;
+	if (++receipts.n == RECEIPTS_A_MESSAGE)
+		send_receipts();
+}
+
 static void *
 run_worker(void *arg)
 {
 	const uint8_t *data;
 	size_t len;
+	spr_sp_result result;
 
-	while (spr_sp_recv(arg, &data, &len, FOR_EVER_MS) == SPR_SP_OK)
-		atomic_fetch_add(&n_jobs, count_jobs(data, len));
+	for (;;) {
+		result = spr_sp_recv(arg, &data, &len, receipts.n > 0 ? 0 : FOR_EVER_MS);
+		if (result == SPR_SP_OK) {
+			atomic_fetch_add(&n_jobs, count_jobs(data, len));
+			if (receipts.sp.fd >= 0)
+				add_receipt(data, len);
+		} else if (result == SPR_SP_TIMEOUT)
+			send_receipts();
+		else
+			break;
+	}
 	atomic_store(&worker_is_gone, true);
 	return (NULL);
 }
@@ -498,6 +545,10 @@ main(int argc, char **argv)
 	if (options.ack != 0)
 		start_upstream();
 	outbox = dial(options.out, SPR_SP_PULL);
+	if (options.receipts != 0) {
+		receipts.sp = dial(options.receipts, SPR_SP_PUSH);
+		fcntl(outbox.fd, F_SETFL, O_NONBLOCK); /* whether a job waits is asked of it */
+	}
 	intake = dial(options.in, SPR_SP_PUSH);
 	settle();
 	if (is_latency)
