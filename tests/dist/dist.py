@@ -1,5 +1,6 @@
 """dist - what the tests of tests/dist share: where things are, and an exit code that says "skipped" to ctest."""
 import os
+import subprocess
 import sys
 import unittest
 from pathlib import Path
@@ -14,8 +15,6 @@ DEADLINE_S = int(os.environ.get("SPR_TEST_DEADLINE_MS", "60000")) / 1000
 
 def options_of(program):
     """Rows of --help-table: name -> (type, placeholder, default, range, notes, help)."""
-    import subprocess
-
     text = subprocess.run([BUILD / program, "--help-table"], check=True, capture_output=True, text=True).stdout
     rows = [line.split("\t") for line in text.splitlines()]
     return {row[1]: row[2:] for row in rows if row[0] == "option"}
@@ -26,4 +25,4 @@ def main():
     result = program.result
     if not result.wasSuccessful():
         sys.exit(1)
-    sys.exit(SKIPPED if result.testsRun and len(result.skipped) == result.testsRun else 0)
+    sys.exit(SKIPPED if len(result.skipped) >= max(result.testsRun, 1) else 0)  # a class skipped as a whole counts no test
