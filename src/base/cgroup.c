@@ -9,15 +9,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define PATH_LENGTH 4096
 /* Version 1 writes "no limit" as the largest number of whole pages. */
-#define NO_MEMORY_LIMIT (UINT64_C(1) << 62)
+#define NO_MEMORY_LIMIT (INT64_C(1) << 62)
 
 static bool
 read_text(const char *path, char *out, size_t size)
@@ -45,6 +45,22 @@ read_file(const char *group, const char *name, char out[64])
 	return (read_text(path, out, 64));
 }
 
+/* Takes a number and the blanks before it; false when there is none ("max"). */
+static bool
+take_number(const char **text, int64_t *out)
+{
+	char *end = NULL;
+	long long n;
+
+	errno = 0;
+	n = strtoll(*text, &end, 10);
+	if (end == *text || errno != 0)
+		return (false);
+	*text = end;
+	*out = n;
+	return (true);
+}
+
 static void
 keep_least(uint64_t *least, uint64_t value)
 {
@@ -63,20 +79,21 @@ keep_quota(spr_cgroup_limits *out, int64_t quota_us, int64_t period_us)
 static void
 keep_memory(spr_cgroup_limits *out, const char *text)
 {
-	uint64_t bytes;
+	int64_t bytes;
 
-	if (sscanf(text, "%" SCNu64, &bytes) == 1 && bytes < NO_MEMORY_LIMIT)
-		keep_least(&out->memory_bytes, bytes);
+	if (take_number(&text, &bytes) && bytes > 0 && bytes < NO_MEMORY_LIMIT)
+		keep_least(&out->memory_bytes, (uint64_t)bytes);
 }
 
 static void
 look_at_unified(const char *group, spr_cgroup_limits *out)
 {
 	char text[64];
+	const char *at = text;
 	int64_t quota, period;
 
-	if (read_file(group, "cpu.max", text) &&
-	    sscanf(text, "%" SCNd64 " %" SCNd64, &quota, &period) == 2)
+	if (read_file(group, "cpu.max", text) && take_number(&at, &quota) &&
+	    take_number(&at, &period))
 		keep_quota(out, quota, period);
 	if (read_file(group, "memory.max", text))
 		keep_memory(out, text);
@@ -86,12 +103,12 @@ static void
 look_at_cpu(const char *group, spr_cgroup_limits *out)
 {
 	char quota_text[64], period_text[64];
+	const char *quota_at = quota_text, *period_at = period_text;
 	int64_t quota, period;
 
 	if (read_file(group, "cpu.cfs_quota_us", quota_text) &&
-	    read_file(group, "cpu.cfs_period_us", period_text) &&
-	    sscanf(quota_text, "%" SCNd64, &quota) == 1 &&
-	    sscanf(period_text, "%" SCNd64, &period) == 1)
+	    read_file(group, "cpu.cfs_period_us", period_text) && take_number(&quota_at, &quota) &&
+	    take_number(&period_at, &period))
 		keep_quota(out, quota, period);
 }
 
