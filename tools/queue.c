@@ -14,6 +14,7 @@
 #include <sys/random.h>
 
 #include "base/clock.h"
+#include "base/crash_point.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -155,6 +156,7 @@ submit(queue *q, const queue_request *request)
 		rv = submit_one(q, id, body);
 	}
 	queue_text_put(&q->replies, "]}");
+	SPR_CRASH_POINT("submitted");
 	return (rv);
 }
 
@@ -301,6 +303,7 @@ take_answers(queue *q, const queue_request *request)
 	}
 	if (rv == SPR_OK)
 		queue_text_put(&q->replies, "{\"ok\":true}");
+	SPR_CRASH_POINT("answered");
 	return (rv);
 }
 
@@ -523,8 +526,8 @@ queue_new(queue **out, const queue_options *options, queue_store *store,
 	q->options = options;
 	q->store = store;
 	q->transport = transport;
-	q->agent =
-	    (spr_agent){.name = "queue", .role = SPR_ROLE_CONTROL, .do_work = do_work, .state = q};
+	q->agent = (spr_agent){
+	    .name = "queue", .role = SPR_ROLE_DISPATCHER, .do_work = do_work, .state = q};
 	spr_agent_init(&q->agent);
 	spr_stack_init(&q->requests);
 	spr_stack_init(&q->ended);

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/crash_point.h"
 #include "base/log.h"
 
 #define BATCH_BYTES  (64 * 1024)
@@ -209,6 +210,7 @@ push_one(queue *q)
 		q->free_batches = batch;
 		return (0);
 	}
+	SPR_CRASH_POINT("pushed");
 	q->bytes_posted += batch->bytes;
 	q->totals.push_messages++;
 	q->totals.pushed += batch->n;

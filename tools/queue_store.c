@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/crash_point.h"
 #include "base/mem.h"
 #include "store/db.h"
 #include "store/lock.h"
@@ -270,10 +271,12 @@ queue_store_commit(queue_store *store)
 
 	if (!store->is_open)
 		return (SPR_OK);
+	SPR_CRASH_POINT("before-commit");
 	if ((rv = finish(store, start(store, STATEMENT_COMMIT), "commit")) != SPR_OK) {
 		queue_store_rollback(store);
 		return (rv);
 	}
+	SPR_CRASH_POINT("committed");
 	store->is_open = false;
 	store->commits++;
 	return (SPR_OK);

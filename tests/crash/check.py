@@ -86,7 +86,7 @@ def check_jobs(record, first, verdict):
     jobs = 0
     for number in record.accepted:
         if record.plan.is_bad(number):
-            if record.dead.get(number) != "no_predicate":
+            if not record.dead.get(number, "").startswith("no_predicate"):
                 verdict.add("not dead-lettered as no_predicate", f"n{number}: {record.dead.get(number)}")
             continue
         if number in record.dead:

@@ -192,3 +192,14 @@ def list_all(url):
         listed |= {(row["pattern"], row["callback"]) for row in reply["subscriptions"]}
         if not (after := reply.get("next")):
             return listed
+
+
+def list_dead(url):
+    """number -> reason"""
+    requester, dead, after = Requester(url), {}, 0
+    while True:
+        page = must_ask(requester, {"op": "dead_list", "limit": 1000, "after": after}, "dead_list")
+        dead.update((int(row["id"].removeprefix("n")), row["reason"]) for row in page["dead"])
+        if "next" not in page or not page["dead"]:
+            return dead
+        after = page["next"]

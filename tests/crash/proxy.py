@@ -11,6 +11,7 @@ Commands on standard input, one JSON array a line; it ends with its input:
 
 A front port stays the same while what is behind it is killed and started on another port.
 """
+import contextlib
 import json
 import socket
 import struct
@@ -20,6 +21,14 @@ import time
 
 HANDSHAKE = 8
 CHUNK = 1 << 16
+
+
+def reset(sock):
+    """A FIN, and a reset right behind it. The first wakes another thread that reads."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.shutdown(socket.SHUT_RDWR)
+    sock.close()
 
 
 class Notes:
@@ -77,13 +86,8 @@ class Pair:
 
     def reset(self):
         self.link.pairs.discard(self)
-        for sock in (self.front, self.back):
-            try:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                sock.shutdown(socket.SHUT_RDWR)  # wakes the other direction, which may be in recv
-                sock.close()
-            except OSError:
-                pass
+        reset(self.front)
+        reset(self.back)
 
 
 class Link:
@@ -101,12 +105,11 @@ class Link:
             try:
                 back = socket.create_connection(("127.0.0.1", self.backend), 2)
                 back.settimeout(None)
+                for sock in (front, back):
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError:
-                front.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                front.close()
+                reset(front)
                 continue
-            for sock in (front, back):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             pair = Pair(self, front, back)
             self.pairs.add(pair)
             pair.start()
