@@ -28,7 +28,7 @@
 #define MAX_ADDRESSES 8
 #define N_THREADS     2
 #define HEADERS_MAX   (32 * 1024) /* memory of a connection: request line, headers, answer's head */
-#define BACKLOG       128
+#define BACKLOG       1024
 #define FIRST_BODY    1024
 #define LOOK_EVERY_NS (SPR_NS_PER_S / 4)
 

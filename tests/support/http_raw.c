@@ -15,23 +15,31 @@
 #include "proc.h"
 
 int
-spr_http_connect(const char *url)
+spr_http_connect_from(const char *url, const char *source)
 {
-	struct sockaddr_in to = {.sin_family = AF_INET};
+	struct sockaddr_in to = {.sin_family = AF_INET}, from = {.sin_family = AF_INET};
 	unsigned port = 0;
 	char host[64];
 	int fd;
 
 	if (sscanf(url, "http://%63[^:]:%u", host, &port) != 2 ||
-	    inet_pton(AF_INET, host, &to.sin_addr) != 1)
+	    inet_pton(AF_INET, host, &to.sin_addr) != 1 ||
+	    (source != NULL && inet_pton(AF_INET, source, &from.sin_addr) != 1))
 		return (-1);
 	to.sin_port = htons((unsigned short)port);
 	if ((fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) < 0)
 		return (-1);
-	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0)
+	if ((source == NULL || bind(fd, (struct sockaddr *)&from, sizeof(from)) == 0) &&
+	    connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0)
 		return (fd);
 	close(fd);
 	return (-1);
+}
+
+int
+spr_http_connect(const char *url)
+{
+	return (spr_http_connect_from(url, NULL));
 }
 
 bool

@@ -16,6 +16,8 @@ typedef struct spr_http_got {
 
 /* url is http://HOST:PORT. The descriptor of a connection, or -1. */
 int spr_http_connect(const char *url);
+/* The same from an address of our own, "127.0.0.2"; NULL: any. */
+int spr_http_connect_from(const char *url, const char *source);
 /* Everything is written; false: the peer hung up. */
 bool spr_http_write(int fd, const char *bytes, size_t len);
 /* Until the peer closes, at most ms; false: it did not, or no status came. */
