@@ -49,10 +49,10 @@ spr_report_gauges(void *arg, double *gauges)
 	gauges[SPR_G_INTAKE_WAITING_LIMIT] =
 	    (double)options->receivers * options->dispatchers * (options->ring_slots - 1);
 	gauges[SPR_G_INTAKE_BYTES] = (double)spr_intake_bytes(daemon->intake);
-	gauges[SPR_G_INTAKE_BYTES_LIMIT] = (double)(options->max_inflight_bytes / 4 * 3);
+	gauges[SPR_G_INTAKE_BYTES_LIMIT] = (double)options->max_inflight_bytes * 3 / 4;
 	gauges[SPR_G_PARKED_RECEIVERS] = spr_intake_parked(daemon->intake);
 	gauges[SPR_G_OUTBOX_BYTES] = (double)spr_outbox_bytes(daemon->outbox);
-	gauges[SPR_G_OUTBOX_BYTES_LIMIT] = (double)(options->max_inflight_bytes / 4);
+	gauges[SPR_G_OUTBOX_BYTES_LIMIT] = (double)options->max_inflight_bytes / 4;
 	gauges[SPR_G_PEERS_OUTBOX] = spr_outbox_peers(daemon->outbox);
 	gauges[SPR_G_PEERS_ACK] = spr_ledger_peers(daemon->ledger);
 	gauges[SPR_G_ANSWERS_REMEMBERED] =

@@ -123,6 +123,7 @@
 	X(PEERS_INTAKE,       GAUGE, "spreader_peers", "socket=\"intake\"", "Peers connected now, by socket") \
 	X(PEERS_OUTBOX,       GAUGE, "spreader_peers", "socket=\"outbox\"", "Peers connected now, by socket") \
 	X(PEERS_ACK,          GAUGE, "spreader_peers", "socket=\"ack\"", "Peers connected now, by socket") \
+	X(PEERS_RECEIPTS,     GAUGE, "spreader_peers", "socket=\"receipts\"", "Peers connected now, by socket") \
 	X(PEERS_CONTROL,      GAUGE, "spreader_peers", "socket=\"control\"", "Peers connected now, by socket") \
 	X(ANSWERS_REMEMBERED, GAUGE, "spreader_answers_remembered", "", "Acked ids remembered") \
 	X(ANSWERS_RESUMABLE,  GAUGE, "spreader_answers_resumable", "", "Nacked ids whose receipts are remembered for their next attempt") \
@@ -151,6 +152,7 @@
 	X(STAGE_QUEUE,   "spreader_stage_seconds", "stage=\"queue\"", NS, 10, 2, 13, "Time of each stage: queue, of a message until its dispatcher; resolve, of a document, measured once a turn; push, until the last job was written (has its receipt); ack, until upstream accepted the answer") \
 	X(STAGE_RESOLVE, "spreader_stage_seconds", "stage=\"resolve\"", NS, 10, 2, 13, "Time of each stage: queue, of a message until its dispatcher; resolve, of a document, measured once a turn; push, until the last job was written (has its receipt); ack, until upstream accepted the answer") \
 	X(STAGE_PUSH,    "spreader_stage_seconds", "stage=\"push\"", NS, 10, 2, 13, "Time of each stage: queue, of a message until its dispatcher; resolve, of a document, measured once a turn; push, until the last job was written (has its receipt); ack, until upstream accepted the answer") \
+	X(STAGE_CONFIRM, "spreader_stage_seconds", "stage=\"confirm\"", NS, 10, 2, 13, "Time of each stage: queue, of a message until its dispatcher; resolve, of a document, measured once a turn; push, until the last job was written (has its receipt); ack, until upstream accepted the answer") \
 	X(STAGE_ACK,     "spreader_stage_seconds", "stage=\"ack\"", NS, 10, 2, 13, "Time of each stage: queue, of a message until its dispatcher; resolve, of a document, measured once a turn; push, until the last job was written (has its receipt); ack, until upstream accepted the answer") \
 	X(NOTIFICATION,  "spreader_notification_seconds", "", NS, 10, 2, 13, "Time of a whole notification, from its receipt to the accepted answer, or to its last job when nobody is answered") \
 	X(MATCHED,       "spreader_matched_subscribers", "", ONE, 0, 2, 11, "Callbacks of a notification") \

@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -34,7 +35,7 @@ read_stat(double *fields)
 		return;
 	at = strtok_r(at + 1, " ", &rest);
 	for (unsigned i = 0; i < N_FIELDS && at != NULL; i++, at = strtok_r(NULL, " ", &rest))
-		(void)sscanf(at, "%lf", &fields[i]);
+		fields[i] = strtod(at, NULL);
 }
 
 static double

@@ -25,7 +25,8 @@ static const spr_http_route routes[] = {
     {"POST", "/subscriptions", spr_http_post_subscriptions, true},
     {"GET", "/subscriptions", spr_http_get_subscriptions, true},
     {"GET", "/lookup", spr_http_lookup, true},
-    {"GET", "/", spr_http_get_page, false}, /* holds no numbers; it asks for them, and for the token */
+    {"GET", "/", spr_http_get_page,
+     false}, /* holds no numbers; it asks for them, and for the token */
     {"GET", "/overview", spr_http_overview, true},
 };
 #define N_ROUTES (sizeof(routes) / sizeof(routes[0]))

@@ -345,7 +345,7 @@ on_library_error(void *arg, const char *format, va_list args)
 	char text[256];
 
 	(void)arg;
-	vsnprintf(text, sizeof(text), format, args);
+	vsnprintf(text, sizeof(text), format, args); /* NOLINT: the library's own format */
 	text[strcspn(text, "\n")] = '\0';
 	spr_debug("HTTP-LIBRARY", "why=\"%s\"", text);
 }
@@ -387,6 +387,7 @@ split(const char *address, char *host, size_t host_size, const char **port)
 		address++;
 		len -= 2;
 	}
+	*port = "";
 	if (colon == NULL || colon[1] == '\0' || len >= host_size ||
 	    (!is_bracketed && memchr(address, ':', len) != NULL))
 		return (spr_fail(SPR_E_ADDRESS, "%s is no HOST:PORT", address));
@@ -449,8 +450,10 @@ print_bound(int fd, char *bound)
 	if (getsockname(fd, (struct sockaddr *)&name, &len) == 0)
 		(void)getnameinfo((struct sockaddr *)&name, len, host, sizeof(host), port,
 				  sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
-	snprintf(bound, SPR_HTTP_ADDRESS_MAX,
-		 strchr(host, ':') != NULL ? "http://[%s]:%s" : "http://%s:%s", host, port);
+	if (strchr(host, ':') != NULL)
+		snprintf(bound, SPR_HTTP_ADDRESS_MAX, "http://[%s]:%s", host, port);
+	else
+		snprintf(bound, SPR_HTTP_ADDRESS_MAX, "http://%s:%s", host, port);
 }
 
 static struct MHD_Daemon *

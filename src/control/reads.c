@@ -284,6 +284,8 @@ spr_control_read_gauges(const spr_control_env *env, double *gauges)
 	gauges[SPR_G_RETIRED_BYTES] = (double)stats.retired_bytes;
 	gauges[SPR_G_PEERS_INTAKE] =
 	    difference(SPR_C_PIPES_ADDED_INTAKE, SPR_C_PIPES_REMOVED_INTAKE);
+	gauges[SPR_G_PEERS_RECEIPTS] =
+	    difference(SPR_C_PIPES_ADDED_RECEIPTS, SPR_C_PIPES_REMOVED_RECEIPTS);
 	gauges[SPR_G_PEERS_CONTROL] =
 	    difference(SPR_C_PIPES_ADDED_CONTROL, SPR_C_PIPES_REMOVED_CONTROL);
 	gauges[SPR_G_HTTP_CONNECTIONS] =

@@ -110,12 +110,14 @@ spr_ledger_connect(spr_ledger *ledger, spr_intake *intake)
 
 /* One clock read a notification. */
 static void
-note_times(spr_notification *notification)
+note_times(const spr_ledger *ledger, spr_notification *notification)
 {
 	uint64_t now_ns = spr_clock_now_ns();
 
 	if (notification->n_jobs > 0)
-		spr_histogram_add(SPR_H_STAGE_PUSH, now_ns - notification->stage_ns);
+		spr_histogram_add(ledger->config.jobs != NULL ? SPR_H_STAGE_CONFIRM
+							      : SPR_H_STAGE_PUSH,
+				  now_ns - notification->stage_ns);
 	notification->stage_ns = now_ns;
 	if (notification->upstream == SPR_UPSTREAM_NONE)
 		spr_histogram_add(SPR_H_NOTIFICATION,
@@ -128,7 +130,7 @@ spr_ledger_complete(spr_ledger *ledger, spr_notification *notification)
 	/* a copy that is acked again was counted the first time */
 	if (notification->entry != SPR_ANSWER_NONE || notification->upstream == SPR_UPSTREAM_NONE) {
 		count_outcome(notification);
-		note_times(notification);
+		note_times(ledger, notification);
 	}
 	if (notification->upstream == SPR_UPSTREAM_NONE) {
 		end_unanswered(ledger, notification);

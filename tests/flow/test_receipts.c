@@ -1,6 +1,7 @@
 /*
  * receipts - with --confirm receipt a notification is acked when the last of its jobs has its receipt, and not before.
  */
+#include "http_raw.h"
 #include "flow_receipts.h"
 
 #include <signal.h>
@@ -34,6 +35,7 @@ test_acked_after_the_last_receipt(void **state)
 {
 	flow *f = *state;
 	jobs taken;
+	spr_http_got got;
 	spr_sp sp;
 
 	start_all(f, FLAGS(RECEIPTS));
@@ -51,6 +53,10 @@ test_acked_after_the_last_receipt(void **state)
 	push_envelope(f, "1", BODY);
 	expect_ack(f, "1");
 	assert_int_equal((int)stat_of(f, "spreader_jobs_confirmed_total"), 12);
+	assert_true(spr_http_ask(listening(f, "http", 0), "GET", "/metrics", "", NULL, &got));
+	assert_non_null(strstr(got.body, "\nspreader_stage_seconds_count{stage=\"confirm\"} 3\n"));
+	assert_non_null(strstr(got.body, "\nspreader_stage_seconds_count{stage=\"push\"} 0\n"));
+	spr_http_forget(&got);
 	expect_nothing_open(f);
 	free_jobs(&taken);
 	spr_sp_close(&sp);
