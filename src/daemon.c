@@ -263,7 +263,7 @@ start_receipts(spr_daemon *daemon)
 {
 	spr_receipts_config config = {
 	    .transport = spr_sockets_pull("receipts", &daemon->options->receipts_listen,
-					&daemon->options->receipts_dial),
+					  &daemon->options->receipts_dial),
 	    .max_message = daemon->options->max_message_bytes,
 	    .instance = daemon->instance,
 	    .jobs = daemon->jobs,

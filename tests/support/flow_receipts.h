@@ -93,8 +93,8 @@ receipt_some(spr_sp *sp, const jobs *taken, size_t from, size_t to, size_t a_mes
 static inline void
 push_again(flow *f, const char *id, const char *body)
 {
-	assert_true(wait_until(stat_of(f, "spreader_in_flight") == 0,
-			       (unsigned)spr_test_deadline_ms()));
+	assert_true(
+	    wait_until(stat_of(f, "spreader_in_flight") == 0, (unsigned)spr_test_deadline_ms()));
 	push_envelope(f, id, body);
 }
 

@@ -31,9 +31,10 @@ typedef struct scene_wants {
 	unsigned max_inflight;
 	size_t outbox_bytes, intake_bytes, max_message;
 	unsigned n_dispatchers, receivers, ring_slots;
-	bool has_threads;   /* the dispatchers run by themselves */
-	unsigned max_jobs;  /* not 0: receipts are awaited, and so many jobs may be open; has_upstream */
-	bool has_ids;       /* jobs have ids; with max_jobs they have anyway */
+	bool has_threads; /* the dispatchers run by themselves */
+	unsigned
+	    max_jobs; /* not 0: receipts are awaited, and so many jobs may be open; has_upstream */
+	bool has_ids; /* jobs have ids; with max_jobs they have anyway */
 	unsigned resume_window;
 	uint64_t receipt_timeout_ns, receipt_grace_ns;
 } scene_wants;

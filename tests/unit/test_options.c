@@ -346,8 +346,7 @@ static const struct {
      "--receipts-dial: receipts are taken only with --confirm receipt"},
     {"--confirm receipt --ack-dial tcp://h:1 --receipts-dial tcp://h", SPR_E_CONFIG,
      "--receipts-dial: tcp://h has no port"},
-    {"--job-id", SPR_E_CONFIG,
-     "--job-id: bare documents have no id that a job's could be made of"},
+    {"--job-id", SPR_E_CONFIG, "--job-id: bare documents have no id that a job's could be made of"},
     /* not built */
     {"--outbox-batch-bytes=1KiB", SPR_E_CONFIG,
      "--outbox-batch-bytes: 1KiB is not in this version; only 0 is"},
