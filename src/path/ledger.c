@@ -314,7 +314,8 @@ watch(spr_ledger *ledger, uint64_t now_ns)
 	bool gives_up = atomic_load_explicit(&ledger->gives_up, memory_order_relaxed);
 	uint64_t due_ns;
 
-	if (atomic_exchange_explicit(&ledger->must_look, false, memory_order_relaxed))
+	if (atomic_exchange_explicit(&ledger->must_look, false,
+				     memory_order_relaxed /* as above */))
 		ledger->look_at_ns = ledger->looked_ns + LOOK_MIN_NS;
 	if (now_ns < ledger->look_at_ns)
 		return (ledger->look_at_ns);

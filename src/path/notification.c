@@ -117,11 +117,13 @@ spr_notification_fail(spr_notification *notification, spreader_reason reason)
 
 	/* relaxed, both: published by the release of the pending count (E12) */
 	if (reason == SPREADER_REASON_RECEIPT_ERROR) {
-		atomic_store_explicit(&notification->failure, reason, memory_order_relaxed);
+		atomic_store_explicit(&notification->failure, reason,
+				      memory_order_relaxed /* as above */);
 		return;
 	}
 	atomic_compare_exchange_strong_explicit(&notification->failure, &none, reason,
-						memory_order_relaxed, memory_order_relaxed);
+						memory_order_relaxed /* as above */,
+						memory_order_relaxed);
 }
 
 bool

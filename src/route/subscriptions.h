@@ -32,8 +32,9 @@ typedef struct spr_callback {
 	_Atomic uint32_t refs;    /* one while interned, and one for each time a reader holds it */
 	uint32_t n_subscriptions; /* writer only */
 	/* constant once published */
-	uint64_t hash;        /* of the text */
-	uint64_t job_hash[2]; /* of the text, the same on every boot: the callback's part of job ids; low, high */
+	uint64_t hash; /* of the text */
+	uint64_t job_hash
+	    [2]; /* of the text, the same on every boot: the callback's part of job ids; low, high */
 	uint32_t text_len;
 	uint32_t prefix_len;
 	uint32_t prefix_at; /* offset of the prefix in bytes; the text is at 0, NUL-terminated */
