@@ -100,9 +100,8 @@ no_answer(const ctl *c)
 	char timeout[SPR_UNITS_TEXT_MAX];
 
 	spr_units_format_duration(c->options.timeout_ns, timeout);
-	return (ctl_fail(CTL_UNREACHABLE,
-			 "no answer from %s at %s within %s; raise --timeout, %s", c->peer,
-			 c->options.url, timeout, c->remedy));
+	return (ctl_fail(CTL_UNREACHABLE, "no answer from %s at %s within %s; raise --timeout, %s",
+			 c->peer, c->options.url, timeout, c->remedy));
 }
 
 static int

@@ -103,8 +103,7 @@ judge(sqlite3 *db, const spr_db_schema *schema, bool *is_new)
 	if (*is_new) {
 		return (SPR_OK);
 	}
-	if (strcmp(version, "0") == 0 ||
-	    strtol(application, NULL, 10) != schema->application_id) {
+	if (strcmp(version, "0") == 0 || strtol(application, NULL, 10) != schema->application_id) {
 		return (spr_fail(SPR_E_STORE, "it is a database of another program"));
 	}
 	if (strtol(version, NULL, 10) != schema->version) {
