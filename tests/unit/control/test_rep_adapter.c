@@ -28,7 +28,8 @@ setup(void **state)
 	env_init(&d->env, ":memory:");
 	assert_ok(spr_control_new(&d->control, &d->env));
 	assert_ok(spr_control_start(d->control));
-	assert_ok(spr_rep_adapter_open(&d->adapter, &spr_transport_nng, d->control, WINDOW, MAX_REQUEST));
+	assert_ok(
+	    spr_rep_adapter_open(&d->adapter, &spr_transport_nng, d->control, WINDOW, MAX_REQUEST));
 	assert_ok(spr_rep_adapter_listen(d->adapter, "tcp://127.0.0.1:0", d->url));
 	spr_rep_adapter_start(d->adapter);
 	*state = d;
@@ -115,7 +116,8 @@ test_bad_address(void **state)
 	char bound[SPR_URL_MAX];
 	spr_err rv;
 
-	assert_ok(spr_rep_adapter_open(&other, &spr_transport_nng, d->control, WINDOW, MAX_REQUEST));
+	assert_ok(
+	    spr_rep_adapter_open(&other, &spr_transport_nng, d->control, WINDOW, MAX_REQUEST));
 	assert_fails(spr_rep_adapter_listen(other, d->url, bound), SPR_E_ADDRESS);
 	spr_rep_adapter_stop(other);
 	spr_rep_adapter_close(other);
