@@ -425,7 +425,7 @@ bind_address(const char *address, int *fd)
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
 				 .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
 	struct addrinfo *found = NULL;
-	char host[SPR_HTTP_ADDRESS_MAX];
+	char host[SPR_HTTP_ADDRESS_MAX] = "";
 	const char *port = NULL;
 	spr_err rv = split(address, host, sizeof(host), &port);
 	int error;

@@ -81,7 +81,7 @@ misbehave(flow *f, spr_manner manner)
 {
 	start_upstream(f);
 	spr_upstream_behave(f->upstream, manner);
-	begin(f, FLAGS("--ack-timeout", "100ms"));
+	begin(f, FLAGS("--ack-timeout", "2s"));
 	push_three(f);
 	assert_true(spr_inbox_wait(f->heard, 3, spr_test_deadline_ms()));
 	assert_int_equal(spr_inbox_count(f->answers), 0);
