@@ -340,11 +340,13 @@ watch(spr_ledger *ledger, uint64_t now_ns)
 static void
 make_room(spr_ledger *ledger)
 {
-	/* relaxed, both: the wake-up orders them (E3) */
-	uint32_t n = atomic_load_explicit(&ledger->jobs_wanted, memory_order_relaxed);
+	/* relaxed, all: the wake-up orders them (E3). Taken before the look: cleared behind it, as much that another one asks
+	 * for meanwhile would go with it, and he would be woken by nobody once all credits are with what is remembered */
+	uint32_t n = atomic_exchange_explicit(&ledger->jobs_wanted, 0, memory_order_relaxed);
+	uint32_t none = 0;
 
-	if (n > 0 && spr_settle_make_room(&ledger->settle, n))
-		atomic_compare_exchange_strong_explicit(&ledger->jobs_wanted, &n, 0,
+	if (n > 0 && !spr_settle_make_room(&ledger->settle, n))
+		atomic_compare_exchange_strong_explicit(&ledger->jobs_wanted, &none, n,
 							memory_order_relaxed /* as above */,
 							memory_order_relaxed);
 }

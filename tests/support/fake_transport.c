@@ -366,6 +366,21 @@ spr_fake_end(unsigned number, spr_err result)
 	return (text);
 }
 
+char *
+spr_fake_peek(unsigned number)
+{
+	spr_push_lane *lane = the_push->lane[number];
+	char *text = NULL;
+
+	pthread_mutex_lock(&lane->lock);
+	if (lane->head != NULL) {
+		text = strndup((const char *)lane->head->bytes, lane->head->len);
+		expect(text != NULL, "no memory", number);
+	}
+	pthread_mutex_unlock(&lane->lock);
+	return (text);
+}
+
 unsigned
 spr_fake_end_all(unsigned lane, spr_err result)
 {

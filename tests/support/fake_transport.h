@@ -34,6 +34,8 @@ unsigned spr_fake_rearms(unsigned receive);
 char *spr_fake_end(unsigned lane, spr_err result);
 /* [any] The same for all that are out now, texts thrown away; returns how many. */
 unsigned spr_fake_end_all(unsigned lane, spr_err result);
+/* [any] What the oldest send would return, without ending it: a worker may have read it before its completion runs. */
+char *spr_fake_peek(unsigned lane);
 /* [any] Sends that have not ended. */
 unsigned spr_fake_busy(unsigned lane);
 /* [any] Jobs that are built or sent and not yet gone: a test ends with 0. */

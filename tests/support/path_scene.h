@@ -1,7 +1,7 @@
 /*
  * What the tests of documents, fan-outs and dispatchers share: the whole path on the fake transport, without threads.
- * The test delivers messages, does the dispatchers' turns and ends the sends. The ledger never runs: what it is given
- * stays where the test can look at it.
+ * The test delivers messages, does the dispatchers' turns and ends the sends. The ledger does not run, so what it is given
+ * stays where the test can look at it; only with a peer to answer it does.
  */
 #pragma once
 
@@ -37,6 +37,7 @@ typedef struct scene_wants {
 	bool has_ids; /* jobs have ids; with max_jobs they have anyway */
 	unsigned resume_window;
 	uint64_t receipt_timeout_ns, receipt_grace_ns;
+	const char *upstream_url; /* has_upstream: the unnamed one is there, and the ledger runs */
 } scene_wants;
 
 typedef struct scene {
@@ -56,7 +57,7 @@ typedef struct scene {
 	spr_dispatch_config config;
 	spr_dispatchers *dispatchers;
 	spr_fanout_env fanouts; /* dispatcher 0's */
-	bool has_threads;
+	bool has_threads, has_ledger;
 	uint64_t counted[SPR_N_COUNTERS];
 } scene;
 
@@ -140,6 +141,7 @@ scene_open_ledger(scene *s, const scene_wants *wants)
 	    .batch = 256,
 	    .window = 8,
 	    .timeout_ms = 5000,
+	    .retry_min_ms = wants->upstream_url != NULL ? 1 : 0,
 	    .instance = SCENE_INSTANCE,
 	    .notifications = &s->notifications,
 	    .max_jobs = wants->max_jobs,
@@ -159,7 +161,9 @@ scene_open_ledger(scene *s, const scene_wants *wants)
 	ledger.answers = s->answers;
 	ledger.jobs = s->jobs;
 	assert_ok(spr_ledger_new(&s->ledger, &ledger));
-	if (wants->has_upstream) {
+	if (wants->upstream_url != NULL) {
+		assert_ok(spr_ledger_dial(s->ledger, "", wants->upstream_url));
+	} else if (wants->has_upstream) {
 		assert_ok(spr_ledger_listen(s->ledger, "", "tcp://127.0.0.1:0", bound));
 		assert_ok(spr_ledger_listen(s->ledger, "eu", "tcp://127.0.0.1:0", bound));
 	}
@@ -204,6 +208,8 @@ scene_open(scene_wants wants)
 	};
 	assert_ok(spr_dispatchers_new(&s->dispatchers, &s->config));
 	scene_open_ends(s, &wants);
+	if ((s->has_ledger = wants.upstream_url != NULL))
+		assert_ok(spr_ledger_start(s->ledger));
 	if ((s->has_threads = wants.has_threads))
 		assert_ok(spr_dispatchers_start(s->dispatchers));
 	for (unsigned d = 0; !s->has_threads && d < s->waiters.n; d++)
@@ -219,6 +225,8 @@ scene_close(scene *s)
 	spr_dispatchers_stop(s->dispatchers);
 	for (unsigned d = 0; !s->has_threads && d < s->waiters.n; d++)
 		s->waiters.waiter[d].agent->on_stop(s->waiters.waiter[d].agent->state);
+	if (s->has_ledger)
+		spr_ledger_stop(s->ledger);
 	spr_outbox_free(s->outbox);
 	spr_intake_free(s->intake);
 	spr_dispatchers_free(s->dispatchers);
