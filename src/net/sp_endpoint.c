@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/sp_listener.h"
+#include "net/timer.h"
 
 #define HANDSHAKE_MS    10000
 #define PAUSE_MIN_MS    10 /* behind an accept that failed: doubled each time */
@@ -36,6 +37,7 @@ struct handshake {
 	spr_sp_endpoint *endpoint;
 	nng_stream *stream;
 	nng_aio *aio;
+	spr_timer deadline;
 	bool is_reading;
 	unsigned n_done;
 	bool is_taken; /* by stop; guarded by the mutex, as what follows */
@@ -50,9 +52,7 @@ struct spr_sp_endpoint {
 	bool is_listening;
 	nng_stream_dialer *dialer;
 	nng_aio *aio;
-	nng_aio
-	    *pause; /* of its own: a sleep that is aborted spoils nng's aio for other operations */
-	nng_aio *watch; /* of a listener */
+	spr_timer pause, watch; /* the watch is a listener's */
 	bool is_ipc;
 	char url[SPR_URL_MAX]; /* for the log */
 	unsigned max_handshakes;
@@ -87,7 +87,7 @@ next_stream(spr_sp_endpoint *self)
 static void
 pause_then_next(spr_sp_endpoint *self, unsigned ms)
 {
-	nng_sleep_aio((nng_duration)ms, self->pause);
+	spr_timer_arm(&self->pause, ms);
 }
 
 /* Full jitter: peers that were lost together do not come back together. */
@@ -120,17 +120,35 @@ unlink_handshake(handshake *h)
 
 /* The mutex is held. What has begun ends; what has not does not begin. */
 static void
+cut_handshake(handshake *h)
+{
+	h->is_cut = true;
+	h->endpoint->n_handshakes--;
+	nng_aio_abort(h->aio, NNG_ECANCELED);
+}
+
+/* The mutex is held. */
+static void
 cut_oldest(spr_sp_endpoint *self)
 {
 	handshake *h = self->oldest;
 
 	while (h != NULL && h->is_cut)
 		h = h->newer;
-	if (h == NULL)
-		return;
-	h->is_cut = true;
-	self->n_handshakes--;
-	nng_aio_abort(h->aio, NNG_ECANCELED);
+	if (h != NULL)
+		cut_handshake(h);
+}
+
+static void
+on_deadline(void *arg)
+{
+	handshake *h = arg;
+	spr_sp_endpoint *self = h->endpoint;
+
+	pthread_mutex_lock(&self->mutex);
+	if (!h->is_cut && !h->is_taken)
+		cut_handshake(h);
+	pthread_mutex_unlock(&self->mutex);
 }
 
 /* The mutex is held. */
@@ -156,6 +174,7 @@ end_handshake(handshake *h)
 	spr_sp_endpoint *self = h->endpoint;
 	bool is_taken;
 
+	spr_timer_stop(&h->deadline);
 	pthread_mutex_lock(&self->mutex);
 	is_taken = h->is_taken;
 	if (!is_taken)
@@ -262,9 +281,11 @@ begin_handshake(spr_sp_endpoint *self, nng_stream *stream)
 	}
 	h->endpoint = self;
 	h->stream = stream;
-	nng_aio_set_timeout(h->aio, HANDSHAKE_MS);
+	nng_aio_set_timeout(h->aio, NNG_DURATION_INFINITE);
+	spr_timer_init(&h->deadline, on_deadline, h);
 	pthread_mutex_lock(&self->mutex);
 	link_handshake(h);
+	spr_timer_arm(&h->deadline, HANDSHAKE_MS);
 	pthread_mutex_unlock(&self->mutex);
 	write_greeting(h->bytes, self->config.protocol);
 	move_bytes(h);
@@ -324,8 +345,6 @@ on_watch(void *arg)
 {
 	spr_sp_endpoint *self = arg;
 
-	if (nng_aio_result(self->watch) != 0)
-		return;
 	pthread_mutex_lock(&self->mutex);
 	if (!self->is_stopping && (self->wants_revival || is_dead(self))) {
 		self->wants_revival = true;
@@ -333,7 +352,7 @@ on_watch(void *arg)
 		nng_aio_abort(self->aio, NNG_ECANCELED);
 	}
 	pthread_mutex_unlock(&self->mutex);
-	nng_sleep_aio(WATCH_MS, self->watch);
+	spr_timer_arm(&self->watch, WATCH_MS);
 }
 
 static void
@@ -370,10 +389,7 @@ go_on(spr_sp_endpoint *self)
 static void
 on_pause(void *arg)
 {
-	spr_sp_endpoint *self = arg;
-
-	if (nng_aio_result(self->pause) == 0) /* else it is stopped */
-		go_on(self);
+	go_on(arg);
 }
 
 static void
@@ -420,13 +436,10 @@ open_listener(spr_sp_endpoint *self, const char *url, char *bound)
 	spr_err rv;
 
 	self->is_listening = true;
-	if (nng_aio_alloc(&self->watch, on_watch, self) != 0)
-		return (SPR_E_NOMEM);
-	nng_aio_set_timeout(self->watch, NNG_DURATION_INFINITE);
 	if ((rv = spr_sp_listener_open(&self->listener, url, bound)) != SPR_OK)
 		return (rv);
 	snprintf(self->url, sizeof(self->url), "%s", bound);
-	nng_sleep_aio(WATCH_MS, self->watch);
+	spr_timer_arm(&self->watch, WATCH_MS);
 	return (SPR_OK);
 }
 
@@ -451,6 +464,10 @@ spr_sp_endpoint_open(spr_sp_endpoint **out, const spr_sp_endpoint_config *config
 
 	if (self == NULL)
 		return (SPR_E_NOMEM);
+	if (spr_timers_hold() != SPR_OK) {
+		spr_mem_free(self);
+		return (SPR_E_NOMEM);
+	}
 	self->config = *config;
 	self->dial_ms = DIAL_MIN_MS;
 	self->pause_ms = PAUSE_MIN_MS;
@@ -459,8 +476,9 @@ spr_sp_endpoint_open(spr_sp_endpoint **out, const spr_sp_endpoint_config *config
 	self->is_ipc = strncmp(url, "ipc", 3) == 0 || strncmp(url, "unix", 4) == 0 ||
 		       strncmp(url, "abstract", 8) == 0;
 	pthread_mutex_init(&self->mutex, NULL);
-	if (nng_aio_alloc(&self->aio, on_endpoint, self) != 0 ||
-	    nng_aio_alloc(&self->pause, on_pause, self) != 0)
+	spr_timer_init(&self->pause, on_pause, self);
+	spr_timer_init(&self->watch, on_watch, self);
+	if (nng_aio_alloc(&self->aio, on_endpoint, self) != 0)
 		goto fail;
 	nng_aio_set_timeout(self->aio, NNG_DURATION_INFINITE);
 	if ((rv = bound != NULL ? open_listener(self, url, bound) : open_dialer(self, url)) !=
@@ -508,8 +526,7 @@ stop_listener(spr_sp_endpoint *self)
 	pthread_mutex_lock(&self->mutex);
 	self->is_stopping = true; /* it is opened no more */
 	pthread_mutex_unlock(&self->mutex);
-	if (self->watch != NULL)
-		nng_aio_stop(self->watch);
+	spr_timer_stop(&self->watch);
 	if (self->listener != NULL)
 		spr_sp_listener_close(self->listener);
 }
@@ -520,15 +537,15 @@ spr_sp_endpoint_stop(spr_sp_endpoint *self)
 	handshake *h;
 
 	stop_listener(self);
+	spr_timer_stop(&self->pause);
 	if (self->dialer != NULL)
 		nng_stream_dialer_close(self->dialer);
 	if (self->aio != NULL)
 		nng_aio_stop(self->aio); /* from here on no handshake begins */
-	if (self->pause != NULL)
-		nng_aio_stop(self->pause);
 	while ((h = take_handshake(self)) != NULL) {
 		/* not by closing its stream: nng never ends an operation that begins on a closed one */
 		nng_aio_stop(h->aio);
+		spr_timer_stop(&h->deadline);
 		if (h->stream != NULL)
 			close_stream(h);
 		nng_aio_free(h->aio);
@@ -547,10 +564,7 @@ spr_sp_endpoint_free(spr_sp_endpoint *self)
 		nng_stream_dialer_free(self->dialer);
 	if (self->aio != NULL)
 		nng_aio_free(self->aio);
-	if (self->pause != NULL)
-		nng_aio_free(self->pause);
-	if (self->watch != NULL)
-		nng_aio_free(self->watch);
 	pthread_mutex_destroy(&self->mutex);
 	spr_mem_free(self);
+	spr_timers_drop();
 }

@@ -17,6 +17,7 @@
 #include "base/counters.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/timer.h"
 
 #define BUFFER_MIN   ((size_t)4 << 10)
 #define BUFFER_MAX   ((size_t)64 << 10)
@@ -35,6 +36,7 @@ struct spr_sp_reader {
 	spr_peer peer;
 	size_t head_bytes;
 	nng_aio *aio;
+	spr_timer pause; /* in place of a read, without memory */
 
 	/* the driver's, or nng's thread's while a read is out */
 	uint8_t *buffer;
@@ -213,13 +215,13 @@ make_room(spr_sp_reader *self, nng_iov *iov)
 	return (iov->iov_len > 0);
 }
 
-/* The mutex is held. Either way on_aio follows. */
+/* The mutex is held. Either way on_read follows. */
 static void
 begin_read(spr_sp_reader *self, bool has_room, nng_iov *iov)
 {
 	self->is_reading = true;
 	if (!has_room) {
-		nng_sleep_aio(STARVED_MS, self->aio);
+		spr_timer_arm(&self->pause, STARVED_MS);
 		return;
 	}
 	nng_aio_set_iov(self->aio, 1, iov);
@@ -262,16 +264,28 @@ on_aio(void *arg)
 {
 	spr_sp_reader *self = arg;
 	int rv = nng_aio_result(self->aio);
-	bool was_starved = self->is_starved;
 
 	pthread_mutex_lock(&self->mutex);
 	self->is_reading = false;
 	pthread_mutex_unlock(&self->mutex);
-	self->is_starved = false;
 	if (rv != 0)
 		self->is_over = true;
-	else if (!was_starved)
+	else
 		take_bytes(self, nng_aio_count(self->aio));
+	self->config.on_read(self->config.arg);
+}
+
+/* A cut does not hurry it: it is short. */
+static void
+on_pause(void *arg)
+{
+	spr_sp_reader *self = arg;
+
+	pthread_mutex_lock(&self->mutex);
+	self->is_reading = false;
+	self->is_over |= self->is_cut;
+	pthread_mutex_unlock(&self->mutex);
+	self->is_starved = false;
 	self->config.on_read(self->config.arg);
 }
 
@@ -300,6 +314,7 @@ spr_sp_reader_new(spr_sp_reader **out, const spr_sp_reader_config *config)
 	self->head_bytes = config->is_ipc ? LENGTH_BYTES + 1 : LENGTH_BYTES;
 	self->capacity = BUFFER_MIN;
 	pthread_mutex_init(&self->mutex, NULL);
+	spr_timer_init(&self->pause, on_pause, self);
 	if ((self->buffer = spr_mem_alloc(self->capacity)) == NULL ||
 	    nng_aio_alloc(&self->aio, on_aio, self) != 0) {
 		spr_sp_reader_free(self);

@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "net/sp_talk.h"
+#include "net/timer.h"
 
 #define ID_BYTES 4
 #define ID_BIT   UINT32_C(0x80000000)
@@ -34,7 +35,7 @@ struct spr_req {
 	/* constant after open */
 	spr_req_config config;
 	spr_sp_talk *talk;
-	nng_aio *timer;
+	spr_timer timer;
 
 	/* guards what follows; taken before the mutex of the talk */
 	pthread_mutex_t mutex;
@@ -149,8 +150,8 @@ end_late(spr_req *req, uint64_t now_ns)
 	if (number == req->config.window) {
 		req->is_timer_set = earliest_ns != UINT64_MAX;
 		if (req->is_timer_set)
-			nng_sleep_aio((nng_duration)((earliest_ns - now_ns) / SPR_NS_PER_MS + 1),
-				      req->timer);
+			spr_timer_arm(&req->timer,
+				      (unsigned)((earliest_ns - now_ns) / SPR_NS_PER_MS + 1));
 	}
 	pthread_mutex_unlock(&req->mutex);
 	if (number == req->config.window)
@@ -165,8 +166,6 @@ on_timer(void *arg)
 	spr_req *req = arg;
 	uint64_t now_ns = spr_clock_now_ns();
 
-	if (nng_aio_result(req->timer) != 0)
-		return; /* stopped */
 	while (end_late(req, now_ns))
 		;
 }
@@ -238,10 +237,9 @@ open_parts(spr_req *req)
 	    .arg = req,
 	};
 
-	if ((req->slots = spr_mem_zalloc(config->window * sizeof(req_slot))) == NULL ||
-	    nng_aio_alloc(&req->timer, on_timer, req) != 0)
+	spr_timer_init(&req->timer, on_timer, req);
+	if ((req->slots = spr_mem_zalloc(config->window * sizeof(req_slot))) == NULL)
 		return (SPR_E_NOMEM);
-	nng_aio_set_timeout(req->timer, NNG_DURATION_INFINITE);
 	return (spr_sp_talk_new(&req->talk, &talk));
 }
 
@@ -292,7 +290,7 @@ send_locked(spr_req *req, unsigned number, spr_sp_message *message)
 		slot->deadline_ns = spr_clock_now_ns() + req->config.timeout_ms * SPR_NS_PER_MS;
 		if (!req->is_timer_set) {
 			req->is_timer_set = true;
-			nng_sleep_aio((nng_duration)req->config.timeout_ms + 1, req->timer);
+			spr_timer_arm(&req->timer, req->config.timeout_ms + 1);
 		}
 		return (true);
 	}
@@ -335,7 +333,7 @@ spr_sp_req_stop(spr_req *req)
 	pthread_mutex_lock(&req->mutex);
 	req->is_stopped = true;
 	pthread_mutex_unlock(&req->mutex);
-	nng_aio_stop(req->timer);
+	spr_timer_stop(&req->timer);
 	spr_sp_talk_stop(req->talk); /* on_lost ends every request */
 }
 
@@ -347,8 +345,6 @@ spr_sp_req_close(spr_req *req)
 	if (req->talk != NULL)
 		spr_sp_req_stop(req);
 	spr_sp_talk_free(req->talk);
-	if (req->timer != NULL)
-		nng_aio_free(req->timer);
 	pthread_mutex_destroy(&req->mutex);
 	spr_mem_free(req->slots);
 	spr_mem_free(req);

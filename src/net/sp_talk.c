@@ -23,6 +23,7 @@
 #include "net/sp_endpoints.h"
 #include "net/sp_places.h"
 #include "net/sp_reader.h"
+#include "net/timer.h"
 
 #define LENGTH_BYTES   8 /* big-endian, before the data; on unix sockets a byte 1 before it */
 #define HEAD_BYTES     (LENGTH_BYTES + 1)
@@ -45,6 +46,7 @@ struct connection {
 	nng_stream *stream;
 	spr_sp_reader *reader; /* whoever has the reading side's reference drives it */
 	nng_aio *write;
+	spr_timer stall;
 	size_t head_bytes; /* of each frame */
 	spr_sp_place place;
 
@@ -53,6 +55,8 @@ struct connection {
 	bool is_dead;    /* nothing is written any more, and reading ends */
 	bool is_writing; /* a write is under way, or about to be taken in */
 	bool is_choked;  /* reads on when the queue has shrunk */
+	bool is_stall_armed;
+	uint64_t stalled_ns; /* then the write that is under way has lasted too long */
 	spr_sp_message *first, *last;
 	size_t n_queued; /* bytes of the queue that are not in the kernel */
 	size_t n_sent;   /* bytes of the first message that are */
@@ -156,6 +160,7 @@ end_connection(connection *c)
 	if (self->config.pipes.on_pipe != NULL)
 		self->config.pipes.on_pipe(self->config.pipes.arg, -1);
 	self->config.on_lost(self->config.arg, &c->peer);
+	spr_timer_stop(&c->stall);
 	nng_stream_close(c->stream);
 	nng_stream_free(c->stream);
 	spr_sp_reader_free(c->reader);
@@ -244,6 +249,33 @@ spr_sp_peer_resume(spr_sp_peer *peer)
 
 /* ---- the writing side ---- */
 
+/* One timer for all writes: it is not taken back behind each, and looks what is due when it fires. */
+static void
+watch_locked(connection *c)
+{
+	unsigned ms = c->talk->config.stall_ms;
+
+	c->stalled_ns = spr_clock_now_ns() + ms * SPR_NS_PER_MS;
+	if (!c->is_stall_armed)
+		spr_timer_arm(&c->stall, ms);
+	c->is_stall_armed = true;
+}
+
+static void
+on_stall(void *arg)
+{
+	connection *c = arg;
+	uint64_t now_ns = spr_clock_now_ns();
+
+	pthread_mutex_lock(&c->talk->mutex);
+	if ((c->is_stall_armed = c->is_writing && c->stalled_ns > now_ns))
+		spr_timer_arm(&c->stall, (unsigned)((c->stalled_ns - now_ns) / SPR_NS_PER_MS + 1));
+	else if (c->is_writing)
+		/* not a cut: a write that is done, and whose callback is late, has not stalled */
+		nng_aio_abort(c->write, NNG_ETIMEDOUT);
+	pthread_mutex_unlock(&c->talk->mutex);
+}
+
 /* The mutex is held, there is something in the queue. */
 static void
 write_locked(connection *c)
@@ -260,6 +292,7 @@ write_locked(connection *c)
 	}
 	nng_aio_set_iov(c->write, n, iov);
 	nng_stream_send(c->stream, c->write);
+	watch_locked(c);
 }
 
 /* The mutex is held. */
@@ -369,7 +402,8 @@ new_connection(spr_sp_talk *self, spr_sp_endpoint *endpoint, nng_stream *stream)
 	c->stream = stream;
 	c->head_bytes = config.is_ipc ? HEAD_BYTES : LENGTH_BYTES;
 	c->refs = 1;
-	nng_aio_set_timeout(c->write, (nng_duration)self->config.stall_ms);
+	nng_aio_set_timeout(c->write, NNG_DURATION_INFINITE);
+	spr_timer_init(&c->stall, on_stall, c);
 	if (spr_sp_places_enter(&self->places, &c->place, cut, spr_sp_reader_peer(c->reader)))
 		return (c);
 fail:

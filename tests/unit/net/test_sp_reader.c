@@ -16,6 +16,7 @@
 #include "base/counters.h"
 #include "base/mem.h"
 #include "net/sp_reader.h"
+#include "net/timer.h"
 
 #define LIMIT_MS    20000
 #define MAX_MESSAGE ((size_t)1 << 20)
@@ -457,6 +458,22 @@ test_no_memory(void **state)
 	free(bytes);
 }
 
+static int
+hold_timers(void **state)
+{
+	(void)state;
+	assert_ok(spr_timers_hold());
+	return (0);
+}
+
+static int
+drop_timers(void **state)
+{
+	(void)state;
+	spr_timers_drop();
+	return (0);
+}
+
 int
 main(void)
 {
@@ -470,5 +487,5 @@ main(void)
 	    cmocka_unit_test(test_an_announced_length_costs_nothing),
 	    cmocka_unit_test(test_no_memory),
 	};
-	return (cmocka_run_group_tests(tests, NULL, NULL));
+	return (cmocka_run_group_tests(tests, hold_timers, drop_timers));
 }

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""test_clock BUILD: the wall clock of a running daemon goes back by days, or forward, while something is under way that has a
+time limit: a dialler's pause, a request without its reply, a handshake without a greeting. Each ends in its time.
+"""
+import pathlib
+import socket
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+import load  # noqa: F401  (where sp is found)
+import sp
+from world import FaultPage, World
+
+DAY_S = 86400
+LIMIT_S = 60
+BUILD = sys.argv.pop(1)
+
+
+class ClockTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="spreader-clock-")
+        self.addCleanup(folder.cleanup)
+        self.world = World(BUILD, pathlib.Path(folder.name), True, 1, 0, [[]])
+        self.addCleanup(self.world.end)
+        self.daemon = self.world.daemons[0]
+        # the answers go to a listener of the test, once there is one
+        self.upstream = socket.socket()
+        self.addCleanup(self.upstream.close)
+        self.upstream.bind(("127.0.0.1", 0))
+        self.upstream.settimeout(LIMIT_S)
+        self.daemon.answer_port = self.upstream.getsockname()[1]
+        self.daemon.start()
+        end = time.monotonic() + LIMIT_S
+        while not self.daemon.is_ready and time.monotonic() < end:
+            self.daemon.poll(time.monotonic())
+            threading.Event().wait(0.02)
+        self.assertTrue(self.daemon.is_ready)
+
+    def jump(self, by_s):
+        page = self.daemon.page
+        page.set(FaultPage.WALL, page.get(FaultPage.WALL) + by_s)
+
+    def accept(self):
+        return sp.Connection(self.upstream.accept()[0], sp.REP)
+
+    def test_a_dialler_dials_again(self):
+        self.jump(-10 * DAY_S)
+        self.upstream.listen()
+        self.accept().sock.close()
+
+    def test_a_request_is_repeated(self):
+        self.upstream.listen()
+        connection = self.accept()
+        connection.sock.settimeout(LIMIT_S)
+        producer = sp.Connection.dial(self.daemon.url("intake"), sp.PUSH)
+        producer.send(b'{"id":"no-predicate","body":{}}')
+        for by_s in (0, -10 * DAY_S, 20 * DAY_S, -10 * DAY_S):
+            request = connection.receive()
+            self.assertIn(b"no-predicate", request)
+            self.jump(by_s)
+        connection.send(connection.receive()[:4] + b'{"ok":true}')
+        producer.sock.close()
+
+    def test_a_handshake_is_cut(self):
+        silent = socket.create_connection(("127.0.0.1", self.daemon.ports["control"]), LIMIT_S)
+        self.assertEqual(len(silent.recv(8)), 8)
+        self.jump(-10 * DAY_S)
+        self.assertEqual(silent.recv(8), b"")
+        silent.close()
+
+
+if __name__ == "__main__":
+    unittest.main(warnings="ignore")  # the sockets of processes that are killed anyway
