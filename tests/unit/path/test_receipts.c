@@ -278,6 +278,40 @@ test_credits(void **state)
 	scene_close(s);
 }
 
+/* Jobs from the i-th on get no memory: those before are pushed, and it is answered when they have their receipts. */
+static void
+test_jobs_without_memory(void **state)
+{
+	scene *s = open_scene(100);
+	char id[16], *job;
+	unsigned n_failed = 0;
+
+	(void)state;
+	subscribe_many(s, "UN", 3);
+	/* what is allocated once */
+	deliver_envelope("m0", "{\"predicate\":\"UN\"}");
+	(void)turns(s);
+	assert_int_equal(spr_fake_end_all(0, SPR_OK), 3);
+	for (unsigned i = 1; i <= 3; i++) {
+		snprintf(id, sizeof(id), "m%u", i);
+		deliver_envelope(id, "{\"predicate\":\"UN\"}");
+		spr_mem_fail_at(i);
+		(void)turns(s);
+		spr_mem_fail_at(0);
+		assert_int_equal(spr_fake_busy(0), i - 1);
+		n_failed += 4 - i;
+		while ((job = spr_fake_end(0, SPR_OK)) != NULL) {
+			assert_int_equal(counted(s, SPR_C_NACKED_OVERLOAD), i - 1);
+			job[strcspn(job, ",")] = '\0';
+			take(s, "%s}", job);
+			free(job);
+		}
+		assert_int_equal(counted(s, SPR_C_NACKED_OVERLOAD), i);
+		assert_int_equal(counted(s, SPR_C_JOBS_FAILED), n_failed);
+	}
+	scene_close(s);
+}
+
 static void
 test_no_memory(void **state)
 {
@@ -302,6 +336,7 @@ main(void)
 	    cmocka_unit_test(test_many),
 	    cmocka_unit_test(test_receipt_before_the_push_has_ended),
 	    cmocka_unit_test(test_credits),
+	    cmocka_unit_test(test_jobs_without_memory),
 	    cmocka_unit_test(test_no_memory),
 	};
 	return (cmocka_run_group_tests(tests, NULL, NULL));

@@ -610,6 +610,35 @@ init_without_memory(void **state)
 	scene_close(s);
 }
 
+/* Full requests go at once, the rest when asked; one slot is left for answers, and no reply is ever asked for again. */
+static void
+working_is_told_once(void **state)
+{
+	scene *s = scene_connected(2, 2);
+	spr_notification *one = add(s, 4);
+	rep_request r;
+	(void)state;
+
+	s->upstream.fresh = (spr_chain){0}; /* in flight, not complete */
+	for (unsigned i = 0; i < 2; i++)
+		assert_true(spr_upstream_add_working(&s->upstream, &one[i], INSTANCE, &s->text));
+	r = rep_hear(&s->peer);
+	assert_string_equal(r.text, "{\"instance\":\"" INSTANCE "\",\"working\":[\"2\",\"1\"]}");
+	assert_false(spr_upstream_add_working(&s->upstream, &one[2], INSTANCE, &s->text));
+	spr_upstream_send_working(&s->upstream, INSTANCE, &s->text);
+	rep_say(&s->peer, &r, "{\"ok\":false}");
+	assert_null(take_reply(s, NULL));
+	assert_int_equal(counted(s, SPR_C_ANSWER_REFUSALS), 1);
+	assert_int_equal(turn_at(s, T0 + 3600 * SPR_NS_PER_S), 0);
+	assert_true(spr_upstream_add_working(&s->upstream, &one[2], INSTANCE, &s->text));
+	spr_upstream_send_working(&s->upstream, INSTANCE, &s->text);
+	r = rep_hear(&s->peer);
+	assert_string_equal(r.text, "{\"instance\":\"" INSTANCE "\",\"working\":[\"3\"]}");
+	assert_int_equal(counted(s, SPR_C_WORKING), 3);
+	assert_int_equal(counted(s, SPR_C_ANSWER_REQUESTS), 2);
+	scene_close(s);
+}
+
 int
 main(void)
 {
@@ -630,6 +659,7 @@ main(void)
 	    cmocka_unit_test(absent_then_present),
 	    cmocka_unit_test(nobody_there),
 	    cmocka_unit_test(fresh_answers_pass_retries),
+	    cmocka_unit_test(working_is_told_once),
 	    cmocka_unit_test(no_memory_for_the_text),
 	    cmocka_unit_test(init_without_memory),
 	};
