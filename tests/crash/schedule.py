@@ -22,8 +22,6 @@ class Schedule:
         "cut": 4, "stall": 2, "disk full": 2, "file limit": 1, "clock": 3, "memory": 3,
     }
 
-    BACK_S = 3
-
     def __init__(self, world, rng, only=None):
         self.world, self.rng = world, rng
         self.kinds = {kind: weight for kind, weight in self.KINDS.items() if only is None or kind in only}
@@ -171,13 +169,12 @@ class Schedule:
             resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, limits)
 
     def clock(self):
-        """Forward by up to ten days, back by seconds. nng's timers follow the wall clock: one that is pending when the clock
-        goes back is late by as much, so a jump back by days (--back) stops dialling and the retries of answers for days."""
+        """By up to ten days, either way."""
         process = self.rng.choice([*self.world.daemons, self.world.queue])
         self.count(f"clock {process.kind}")
         now_s = process.page.get(FaultPage.WALL)
-        jump_s = self.rng.choice((3, 3600, DAY_S, 10 * DAY_S, -self.BACK_S, -self.BACK_S))
-        process.page.set(FaultPage.WALL, now_s + jump_s if abs(now_s + jump_s) < MAX_OFFSET_S else now_s - self.BACK_S)
+        jump_s = self.rng.choice((3600, DAY_S, 10 * DAY_S, -3, -DAY_S, -10 * DAY_S))
+        process.page.set(FaultPage.WALL, now_s + jump_s if abs(now_s + jump_s) < MAX_OFFSET_S else 0)
 
     def memory(self):
         if process := self.pick([*self.world.daemons, self.world.queue]):
