@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "control/rep_adapter.h"
+#include "net/tls.h"
 #include "path/dispatch.h"
 #include "report.h"
 #include "run.h"
@@ -71,6 +72,21 @@ start_instance(spr_daemon *daemon)
 	}
 	spr_sockets_limit_peers(daemon->options);
 	return (SPR_OK);
+}
+
+static spr_err
+start_certificates(spr_daemon *daemon)
+{
+	const spr_options *options = daemon->options;
+
+	return (spr_tls_load(options->tls_cert, options->tls_key, options->tls_ca));
+}
+
+static void
+stop_certificates(spr_daemon *daemon)
+{
+	(void)daemon;
+	spr_tls_unload();
 }
 
 static spr_err
@@ -537,6 +553,7 @@ unsay_ready(spr_daemon *daemon)
 
 static const step steps[] = {
     {"instance", start_instance, NULL},
+    {"certificates", start_certificates, stop_certificates},
     {"store", start_store, stop_store},
     {"load subscriptions", start_subscriptions, stop_subscriptions},
     {"dead letters", start_dead_letter, stop_dead_letter},

@@ -74,9 +74,9 @@
 	X(TEXT,     ready_file,         "ready-file",         "none", "FILE", PLAIN, "Write the bound addresses to this file, as JSON, once ready") \
 	X(CHOICE,   log_level,          "log-level",          "info", "error warn info debug", RELOAD, "Least important events to log") \
 	X(CHOICE,   log_format,         "log-format",         "auto", "auto text json", PLAIN, "auto: text on a terminal, else json") \
-	X(TEXT,     tls_cert,           "tls-cert",           "none", "FILE", LATER, "Certificate of this daemon, PEM") \
-	X(TEXT,     tls_key,            "tls-key",            "none", "FILE", LATER, "Key of the certificate, PEM") \
-	X(TEXT,     tls_ca,             "tls-ca",             "none", "FILE", LATER, "Peers must show a certificate of this authority, PEM") \
+	X(TEXT,     tls_cert,           "tls-cert",           "none", "FILE", PLAIN, "Certificate of this daemon and what is between it and its authority, PEM, for tls+tcp://, wss:// and HTTP, which is https then; the file is read again on HUP") \
+	X(TEXT,     tls_key,            "tls-key",            "none", "FILE", PLAIN, "Key of the certificate, PEM, without a password; the file is read again on HUP") \
+	X(TEXT,     tls_ca,             "tls-ca",             "none", "FILE", PLAIN, "Peers must show a certificate of this authority, PEM; the file is read again on HUP") \
 	X(TEXT,     admin_token_file,   "admin-token-file",   "none", "FILE", PLAIN, "Bearer token that HTTP requests about subscriptions must carry; the file is read again on HUP")
 /* clang-format on */
 

@@ -12,6 +12,7 @@
 #include "base/host_rules.h"
 #include "base/units.h"
 #include "net/net.h"
+#include "net/tls.h"
 
 /* --- one rule's failure
  * ---------------------------------------------------------------------------------------- */
@@ -43,14 +44,14 @@ refuse(const spr_options *options, spr_option row, const char *format, ...)
  * ------------------------------------------------------------------------------------------------------
  */
 
-typedef enum scheme_kind { WITH_PORT, PORT_OPTIONAL, PATH, TLS, REFUSED } scheme_kind;
+typedef enum scheme_kind { WITH_PORT, PORT_OPTIONAL, PATH, REFUSED } scheme_kind;
 
 static const struct scheme {
 	const char *name;
 	scheme_kind kind;
 } schemes[] = {
-    {"tcp", WITH_PORT},    {"ipc", PATH},    {"unix", PATH}, {"abstract", PATH},
-    {"ws", PORT_OPTIONAL}, {"tls+tcp", TLS}, {"wss", TLS},   {"inproc", REFUSED},
+    {"tcp", WITH_PORT},    {"ipc", PATH},          {"unix", PATH},         {"abstract", PATH},
+    {"ws", PORT_OPTIONAL}, {"tls+tcp", WITH_PORT}, {"wss", PORT_OPTIONAL}, {"inproc", REFUSED},
 };
 
 typedef struct address {
@@ -115,6 +116,19 @@ is_loopback(const char *host)
 	return (strcmp(host, "localhost") == 0);
 }
 
+/* A listener shows a certificate; a dialler must be able to tell whose it is shown. */
+static spr_err
+check_certificates(const spr_options *options, spr_option row, const char *url, bool listen)
+{
+	if (!spr_tls_is_url(url))
+		return (SPR_OK);
+	if (listen && options->tls_cert == NULL)
+		return (refuse(options, row, "%s needs --tls-cert and --tls-key", url));
+	if (!listen && options->tls_ca == NULL)
+		return (refuse(options, row, "%s needs --tls-ca, to know its server by", url));
+	return (SPR_OK);
+}
+
 static spr_err
 check_address(const spr_options *options, spr_option row, const char *url, scheme_kind kind,
 	      bool listen)
@@ -130,13 +144,13 @@ check_address(const spr_options *options, spr_option row, const char *url, schem
 			       "%s has port 0, which can be listened on but not dialled", url));
 	if (a.host[0] == '\0' && !listen)
 		return (refuse(options, row, "%s has no host to dial", url));
-	if (row == SPR_OPTION_control_listen && !is_loopback(a.host))
+	if (row == SPR_OPTION_control_listen && !is_loopback(a.host) &&
+	    (strncmp(url, "tls+tcp:", 8) != 0 || options->tls_ca == NULL))
 		return (refuse(options, row,
-			       "%s is not loopback, which needs tls+tcp:// with --tls-ca, and that "
-			       "is not in this version; use a "
+			       "%s is not loopback, which needs tls+tcp:// with --tls-ca; or use a "
 			       "loopback address, ipc:// or abstract://",
 			       url));
-	return (SPR_OK);
+	return (check_certificates(options, row, url, listen));
 }
 
 static spr_err
@@ -148,13 +162,12 @@ check_url(const spr_options *options, spr_option row, const char *url, bool list
 		return (
 		    refuse(options, row, "%.64s... is longer than %d bytes", url, SPR_URL_MAX - 1));
 	if (scheme == NULL)
-		return (refuse(options, row,
-			       "%s is not a tcp://, ipc://, unix://, abstract:// or ws:// URL",
-			       url));
-	switch (scheme->kind) {
-	case TLS:
 		return (
-		    refuse(options, row, "%s: %s:// is not in this version", url, scheme->name));
+		    refuse(options, row,
+			   "%s is not a tcp://, tls+tcp://, ipc://, unix://, abstract://, ws:// "
+			   "or wss:// URL",
+			   url));
+	switch (scheme->kind) {
 	case REFUSED:
 		return (refuse(options, row,
 			       "%s: inproc:// is refused, as it reaches no other process and "
@@ -237,6 +250,10 @@ check_urls(const spr_options *o)
 static spr_err
 check_sockets(const spr_options *o)
 {
+	if (o->tls_cert != NULL && o->tls_key == NULL)
+		return (refuse(o, SPR_OPTION_tls_cert, "needs --tls-key"));
+	if (o->tls_key != NULL && o->tls_cert == NULL)
+		return (refuse(o, SPR_OPTION_tls_key, "needs --tls-cert"));
 	if (o->intake_listen.n + o->intake_dial.n == 0)
 		return (refuse(o, SPR_OPTION_intake_listen,
 			       "there is no intake; give --intake-listen or --intake-dial"));

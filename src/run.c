@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon.h"
+#include "net/tls.h"
 
 #define GIVE_UP_BEFORE_NS (2 * SPR_NS_PER_S)
 #define DRAIN_POLL_NS     (2 * SPR_NS_PER_MS)
@@ -120,6 +121,10 @@ reload(spr_daemon *daemon)
 	spr_log_set_level((spr_log_level)daemon->options->log_level);
 	spr_report_set_leases(daemon);
 	spr_dead_letter_reopen(daemon->dead_letter);
+	if ((rv = spr_tls_load(daemon->options->tls_cert, daemon->options->tls_key,
+			       daemon->options->tls_ca)) != SPR_OK)
+		spr_error("RELOAD-FAILED", "why=\"%s; the certificates before stay\"",
+			  spr_error_text(rv));
 	if ((rv = spr_http_adapter_reload(daemon->http)) != SPR_OK)
 		spr_error("RELOAD-FAILED", "why=\"%s\"", spr_error_text(rv));
 	spr_info("RELOADED", "file=\"%s\"",

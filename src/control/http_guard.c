@@ -111,6 +111,16 @@ is_here(const char *host)
 	return (strcmp(name, "[::1]") == 0 || strcasecmp(name, "localhost") == 0);
 }
 
+/* One port speaks http or https, never both. */
+static bool
+is_origin_of(const char *origin, const char *host)
+{
+	size_t len = strncmp(origin, "https", 5) == 0 ? 5 : 4;
+
+	return (strncmp(origin, "http", 4) == 0 && strncmp(origin + len, "://", 3) == 0 &&
+		strcasecmp(origin + len + 3, host) == 0);
+}
+
 spr_verdict_of_guard
 spr_http_guard_judge(spr_http_guard *guard, const char *authorization, const char *host,
 		     const char *origin)
@@ -119,8 +129,7 @@ spr_http_guard_judge(spr_http_guard *guard, const char *authorization, const cha
 		return (is_token(guard, authorization) ? SPR_GUARD_OPEN : SPR_GUARD_NO_TOKEN);
 	if (host == NULL || !is_here(host))
 		return (SPR_GUARD_FOREIGN);
-	if (origin != NULL &&
-	    (strncmp(origin, "http://", 7) != 0 || strcasecmp(origin + 7, host) != 0))
+	if (origin != NULL && !is_origin_of(origin, host))
 		return (SPR_GUARD_FOREIGN);
 	return (SPR_GUARD_OPEN);
 }

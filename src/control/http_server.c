@@ -3,6 +3,9 @@
  * request (it only knows idleness, which a byte now and then defeats), a way to refuse a body before it was sent, and a
  * stop that waits for answers under way.
  *
+ * TLS is the library's, but for the credentials: each session is given those that are loaded when it begins, so nothing is
+ * opened anew for another certificate, and the library itself only asks for a client's certificate, it does not insist.
+ *
  * Rejected: one thread a connection (thousands of clients are thousands of stacks), and the HTTP server inside nng (no
  * time-outs, no limits, and a URL that ends in an escape writes behind its buffer).
  */
@@ -24,6 +27,7 @@
 #include "base/counters.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/tls.h"
 
 #define MAX_ADDRESSES 8
 #define N_THREADS     2
@@ -330,6 +334,9 @@ on_connection(void *arg, struct MHD_Connection *connection, void **context,
 	}
 	spr_role_set(SPR_ROLE_HTTP);
 	spr_count(SPR_C_HTTP_CONNECTIONS_ADDED);
+	info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+	if (info != NULL && info->tls_session != NULL)
+		spr_tls_secure(info->tls_session);
 	info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 	if (info == NULL || (c = spr_mem_zalloc(sizeof(*c))) == NULL)
 		return; /* without the limit on time, still with that on idleness */
@@ -441,32 +448,59 @@ bind_address(const char *address, int *fd)
 }
 
 static void
-print_bound(int fd, char *bound)
+print_bound(int fd, bool is_secure, char *bound)
 {
 	struct sockaddr_storage name;
 	socklen_t len = sizeof(name);
+	const char *scheme = is_secure ? "https" : "http";
 	char host[INET6_ADDRSTRLEN] = "?", port[8] = "0";
 
 	if (getsockname(fd, (struct sockaddr *)&name, &len) == 0)
 		(void)getnameinfo((struct sockaddr *)&name, len, host, sizeof(host), port,
 				  sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
 	if (strchr(host, ':') != NULL)
-		snprintf(bound, SPR_HTTP_ADDRESS_MAX, "http://[%s]:%s", host, port);
+		snprintf(bound, SPR_HTTP_ADDRESS_MAX, "%s://[%s]:%s", scheme, host, port);
 	else
-		snprintf(bound, SPR_HTTP_ADDRESS_MAX, "http://%s:%s", host, port);
+		snprintf(bound, SPR_HTTP_ADDRESS_MAX, "%s://%s:%s", scheme, host, port);
+}
+
+/* With these in front of the other options it speaks https; without a certificate the list is empty. */
+static bool
+tls_options(struct MHD_OptionItem options[5])
+{
+	const char *cert, *key, *ca;
+	unsigned n = 0;
+
+	spr_tls_texts(&cert, &key, &ca);
+	if (cert != NULL) {
+		options[n++] =
+		    (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)cert};
+		options[n++] =
+		    (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)key};
+		options[n++] = (struct MHD_OptionItem){
+		    MHD_OPTION_HTTPS_PRIORITIES, 0,
+		    (void *)(uintptr_t) "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"};
+		if (ca != NULL)
+			options[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_TRUST, 0,
+							       (void *)(uintptr_t)ca};
+	}
+	options[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+	return (cert != NULL);
 }
 
 static struct MHD_Daemon *
-start_library(spr_http_server *server, int fd)
+start_library(spr_http_server *server, int fd, bool *is_secure)
 {
 	const spr_http_config *config = &server->config;
+	struct MHD_OptionItem tls[5];
 
+	*is_secure = tls_options(tls);
 	return (MHD_start_daemon(
 	    MHD_USE_EPOLL | MHD_USE_INTERNAL_POLLING_THREAD | MHD_ALLOW_SUSPEND_RESUME |
-		MHD_USE_ERROR_LOG,
+		MHD_USE_ERROR_LOG | (*is_secure ? MHD_USE_TLS : 0),
 	    0, NULL, NULL, on_access, server, MHD_OPTION_EXTERNAL_LOGGER, on_library_error, NULL,
-	    MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)N_THREADS,
-	    MHD_OPTION_CONNECTION_LIMIT, config->max_connections,
+	    MHD_OPTION_ARRAY, tls, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE,
+	    (unsigned)N_THREADS, MHD_OPTION_CONNECTION_LIMIT, config->max_connections,
 	    MHD_OPTION_PER_IP_CONNECTION_LIMIT, config->max_per_address,
 	    MHD_OPTION_CONNECTION_TIMEOUT, config->idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 	    (size_t)HEADERS_MAX, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED,
@@ -478,6 +512,7 @@ spr_err
 spr_http_server_listen(spr_http_server *server, const char *address, char *bound)
 {
 	struct MHD_Daemon *daemon;
+	bool is_secure;
 	spr_err rv;
 	int fd = -1;
 
@@ -486,11 +521,11 @@ spr_http_server_listen(spr_http_server *server, const char *address, char *bound
 		    spr_fail(SPR_E_TOO_MANY, "%s: at most %d addresses", address, MAX_ADDRESSES));
 	if ((rv = bind_address(address, &fd)) != SPR_OK)
 		return (rv);
-	print_bound(fd, bound);
-	if ((daemon = start_library(server, fd)) == NULL) {
+	if ((daemon = start_library(server, fd, &is_secure)) == NULL) {
 		close(fd);
 		return (spr_fail(SPR_E_SYSTEM, "%s: libmicrohttpd does not start", address));
 	}
+	print_bound(fd, is_secure, bound);
 	server->daemon[server->n_daemons++] = daemon;
 	return (SPR_OK);
 }

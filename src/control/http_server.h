@@ -57,7 +57,8 @@ typedef struct spr_http_reply {
 
 /* [main] */
 spr_err spr_http_server_new(spr_http_server **out, const spr_http_config *config);
-/* [main] address is HOST:PORT, [V6]:PORT too; bound gets "http://HOST:PORT", SPR_HTTP_ADDRESS_MAX bytes. SPR_E_ADDRESS
+/* [main] address is HOST:PORT, [V6]:PORT too; bound gets "http://HOST:PORT", with a
+ * certificate loaded (net/tls.h) "https://HOST:PORT", SPR_HTTP_ADDRESS_MAX bytes. SPR_E_ADDRESS
  * with a trail. Serves from here on. */
 spr_err spr_http_server_listen(spr_http_server *server, const char *address, char *bound);
 /* [main] NULL is fine. */

@@ -11,9 +11,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <nng/supplemental/tls/tls.h>
 #include <nng/supplemental/util/platform.h>
 
 #include "base/log.h"
+#include "net/tls.h"
 
 #define RECONNECT_MIN_MS 20
 #define RECONNECT_MAX_MS 2000
@@ -154,6 +156,8 @@ spr_err
 spr_nng_listen(nng_socket socket, const char *url, char *bound)
 {
 	nng_listener listener;
+	nng_tls_config *tls;
+	spr_err err;
 	int rv, port = 0;
 
 	if ((rv = nng_listener_create(&listener, socket, url)) != 0)
@@ -161,7 +165,15 @@ spr_nng_listen(nng_socket socket, const char *url, char *bound)
 	/* half-open peers are found by the kernel; schemes without tcp refuse the option, which is
 	 * fine */
 	(void)nng_listener_set_bool(listener, NNG_OPT_TCP_KEEPALIVE, true);
-	if ((rv = nng_listener_start(listener, 0)) != 0) {
+	if (spr_tls_is_url(url)) {
+		if ((err = spr_tls_config(&tls, url, true, NULL)) != SPR_OK) {
+			nng_listener_close(listener);
+			return (err);
+		}
+		rv = nng_listener_set_ptr(listener, NNG_OPT_TLS_CONFIG, tls);
+		nng_tls_config_free(tls);
+	}
+	if (rv != 0 || (rv = nng_listener_start(listener, 0)) != 0) {
 		nng_listener_close(listener);
 		return (spr_nng_fail_listen(url, rv));
 	}
@@ -174,13 +186,23 @@ spr_err
 spr_nng_dial(nng_socket socket, const char *url)
 {
 	nng_dialer dialer;
+	nng_tls_config *tls;
+	spr_err err;
 	int rv;
 
 	if ((rv = nng_dialer_create(&dialer, socket, url)) != 0)
 		return (
 		    spr_fail(SPR_E_ADDRESS, "dial %s: %s; check the URL", url, nng_strerror(rv)));
 	(void)nng_dialer_set_bool(dialer, NNG_OPT_TCP_KEEPALIVE, true);
-	if ((rv = nng_dialer_start(dialer, NNG_FLAG_NONBLOCK)) != 0) {
+	if (spr_tls_is_url(url)) {
+		if ((err = spr_tls_config(&tls, url, false, NULL)) != SPR_OK) {
+			nng_dialer_close(dialer);
+			return (err);
+		}
+		rv = nng_dialer_set_ptr(dialer, NNG_OPT_TLS_CONFIG, tls);
+		nng_tls_config_free(tls);
+	}
+	if (rv != 0 || (rv = nng_dialer_start(dialer, NNG_FLAG_NONBLOCK)) != 0) {
 		nng_dialer_close(dialer);
 		return (spr_fail(SPR_E_ADDRESS, "dial %s: %s", url, nng_strerror(rv)));
 	}

@@ -7,6 +7,11 @@
  * A listener is looked at every WATCH_MS: is the path still ours, do accepts fail, and, when nobody has come since the last
  * look, does a connection of our own get through (sp_listener.h)? One that fails is closed and opened anew by the thread
  * that accepts, between two accepts.
+ *
+ * TLS: nng begins its handshake with our first operation, and while that waits for the peer's part of it an abort of the
+ * operation is not heard. So what is shaking hands over TLS is cut by closing its stream, which for these streams, unlike
+ * the others, is safe at any moment. Between two accepts, or dials, the certificates are looked at, and replaced when
+ * others have been loaded.
  */
 #include "net/sp_endpoint.h"
 
@@ -21,6 +26,7 @@
 #include "base/mem.h"
 #include "net/sp_listener.h"
 #include "net/timer.h"
+#include "net/tls.h"
 
 #define HANDSHAKE_MS    10000
 #define PAUSE_MIN_MS    10 /* behind an accept that failed: doubled each time */
@@ -35,7 +41,7 @@
 typedef struct handshake handshake;
 struct handshake {
 	spr_sp_endpoint *endpoint;
-	nng_stream *stream;
+	nng_stream *stream; /* set to NULL under the mutex */
 	nng_aio *aio;
 	spr_timer deadline;
 	bool is_reading;
@@ -53,12 +59,13 @@ struct spr_sp_endpoint {
 	nng_stream_dialer *dialer;
 	nng_aio *aio;
 	spr_timer pause, watch; /* the watch is a listener's */
-	bool is_ipc;
-	char url[SPR_URL_MAX]; /* for the log */
+	bool is_ipc, is_tls;
+	char url[SPR_URL_MAX];
 	unsigned max_handshakes;
 
 	/* one step at a time: nng's locks hand it on */
 	unsigned dial_ms, pause_ms;
+	unsigned tls_generation; /* the dialler's */
 
 	/* the watch's */
 	uint64_t n_accepted_before;
@@ -74,9 +81,30 @@ struct spr_sp_endpoint {
 	bool wants_revival, is_stopping;
 };
 
+/* Nothing is under way: of a listener that is being accepted from nng would read what is replaced. */
+static spr_err
+renew_certificates(spr_sp_endpoint *self)
+{
+	bool is_stale;
+	spr_err rv;
+
+	if (!self->is_listening)
+		return (spr_tls_renew_dialer(self->dialer, self->url, &self->tls_generation));
+	pthread_mutex_lock(&self->mutex);
+	is_stale = spr_sp_listener_is_stale(self->listener);
+	rv = spr_sp_listener_renew(self->listener);
+	pthread_mutex_unlock(&self->mutex);
+	if (is_stale && rv == SPR_OK)
+		spr_info("CERTIFICATE-RENEWED", "url=\"%s\"", self->url);
+	return (rv);
+}
+
 static void
 next_stream(spr_sp_endpoint *self)
 {
+	if (self->is_tls && renew_certificates(self) != SPR_OK)
+		spr_error("CERTIFICATE-KEPT", "url=\"%s\" why=\"%s; the one before stays\"",
+			  self->url, spr_error_text(SPR_E_CONFIG));
 	if (self->is_listening)
 		/* nobody replaces it but this thread */
 		nng_stream_listener_accept(spr_sp_listener_stream(self->listener), self->aio);
@@ -124,7 +152,10 @@ cut_handshake(handshake *h)
 {
 	h->is_cut = true;
 	h->endpoint->n_handshakes--;
-	nng_aio_abort(h->aio, NNG_ECANCELED);
+	if (!h->endpoint->is_tls)
+		nng_aio_abort(h->aio, NNG_ECANCELED);
+	else if (h->stream != NULL)
+		nng_stream_close(h->stream);
 }
 
 /* The mutex is held. */
@@ -186,12 +217,29 @@ end_handshake(handshake *h)
 	spr_mem_free(h);
 }
 
+/* Whoever gets it is the one to close it, or give it out; NULL: another was faster. */
+static nng_stream *
+take_stream(handshake *h)
+{
+	spr_sp_endpoint *self = h->endpoint;
+	nng_stream *stream;
+
+	pthread_mutex_lock(&self->mutex);
+	stream = h->stream;
+	h->stream = NULL;
+	pthread_mutex_unlock(&self->mutex);
+	return (stream);
+}
+
 static void
 close_stream(handshake *h)
 {
-	nng_stream_close(h->stream);
-	nng_stream_free(h->stream);
-	h->stream = NULL;
+	nng_stream *stream = take_stream(h);
+
+	if (stream == NULL)
+		return;
+	nng_stream_close(stream);
+	nng_stream_free(stream);
 }
 
 static void
@@ -263,8 +311,7 @@ on_handshake(void *arg)
 	}
 	if (self->dialer != NULL)
 		self->dial_ms = DIAL_MIN_MS;
-	stream = h->stream;
-	h->stream = NULL;
+	stream = take_stream(h);
 	self->config.on_stream(self->config.arg, self, stream);
 	end_handshake(h);
 }
@@ -346,10 +393,11 @@ on_watch(void *arg)
 	spr_sp_endpoint *self = arg;
 
 	pthread_mutex_lock(&self->mutex);
-	if (!self->is_stopping && (self->wants_revival || is_dead(self))) {
-		self->wants_revival = true;
+	if (!self->is_stopping) {
+		self->wants_revival = self->wants_revival || is_dead(self);
 		/* an accept that is out ends; one that is about to begin is met at the next look */
-		nng_aio_abort(self->aio, NNG_ECANCELED);
+		if (self->wants_revival || spr_sp_listener_is_stale(self->listener))
+			nng_aio_abort(self->aio, NNG_ECANCELED);
 	}
 	pthread_mutex_unlock(&self->mutex);
 	spr_timer_arm(&self->watch, WATCH_MS);
@@ -452,7 +500,8 @@ open_dialer(spr_sp_endpoint *self, const char *url)
 		return (
 		    spr_fail(SPR_E_ADDRESS, "dial %s: %s; check the URL", url, nng_strerror(rv)));
 	(void)nng_stream_dialer_set_bool(self->dialer, NNG_OPT_TCP_KEEPALIVE, true);
-	return (SPR_OK);
+	snprintf(self->url, sizeof(self->url), "%s", url);
+	return (renew_certificates(self));
 }
 
 spr_err
@@ -475,6 +524,7 @@ spr_sp_endpoint_open(spr_sp_endpoint **out, const spr_sp_endpoint_config *config
 	    spr_net_max_peers() < HANDSHAKES_MAX ? spr_net_max_peers() : HANDSHAKES_MAX;
 	self->is_ipc = strncmp(url, "ipc", 3) == 0 || strncmp(url, "unix", 4) == 0 ||
 		       strncmp(url, "abstract", 8) == 0;
+	self->is_tls = spr_tls_is_url(url);
 	pthread_mutex_init(&self->mutex, NULL);
 	spr_timer_init(&self->pause, on_pause, self);
 	spr_timer_init(&self->watch, on_watch, self);
@@ -515,6 +565,8 @@ take_handshake(spr_sp_endpoint *self)
 	if ((h = self->oldest) != NULL) {
 		unlink_handshake(h);
 		h->is_taken = true;
+		if (self->is_tls && h->stream != NULL)
+			nng_stream_close(h->stream);
 	}
 	pthread_mutex_unlock(&self->mutex);
 	return (h);
@@ -543,11 +595,10 @@ spr_sp_endpoint_stop(spr_sp_endpoint *self)
 	if (self->aio != NULL)
 		nng_aio_stop(self->aio); /* from here on no handshake begins */
 	while ((h = take_handshake(self)) != NULL) {
-		/* not by closing its stream: nng never ends an operation that begins on a closed one */
+		/* but for TLS not by closing its stream: nng never ends an operation that begins on a closed one */
 		nng_aio_stop(h->aio);
 		spr_timer_stop(&h->deadline);
-		if (h->stream != NULL)
-			close_stream(h);
+		close_stream(h);
 		nng_aio_free(h->aio);
 		spr_mem_free(h);
 	}

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "net/tls.h"
 
 struct spr_sp_listener {
 	nng_stream_listener *stream;
@@ -29,6 +30,7 @@ struct spr_sp_listener {
 	dev_t device;
 	ino_t inode;
 	int probe_fd;
+	unsigned tls_generation;
 };
 
 static const char *
@@ -123,6 +125,12 @@ bind_stream(spr_sp_listener *self, int *port)
 		return (spr_nng_fail_listen(self->url, nrv));
 	/* half-open peers are found by the kernel; schemes without tcp refuse the option, which is fine */
 	(void)nng_stream_listener_set_bool(self->stream, NNG_OPT_TCP_KEEPALIVE, true);
+	self->tls_generation = 0;
+	if ((rv = spr_sp_listener_renew(self)) != SPR_OK) {
+		nng_stream_listener_free(self->stream);
+		self->stream = NULL;
+		return (rv);
+	}
 	if ((nrv = nng_stream_listener_listen(self->stream)) != 0) {
 		nng_stream_listener_free(self->stream);
 		self->stream = NULL;
@@ -258,6 +266,21 @@ spr_sp_listener_probe(spr_sp_listener *self)
 }
 
 /* ---- anew, and the end ---- */
+
+bool
+spr_sp_listener_is_stale(const spr_sp_listener *self)
+{
+	return (self->stream != NULL && spr_tls_is_url(self->url) &&
+		self->tls_generation != spr_tls_generation());
+}
+
+spr_err
+spr_sp_listener_renew(spr_sp_listener *self)
+{
+	return (self->stream == NULL
+		    ? SPR_OK
+		    : spr_tls_renew_listener(self->stream, self->url, &self->tls_generation));
+}
 
 static void
 unbind(spr_sp_listener *self)

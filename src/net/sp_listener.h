@@ -30,6 +30,10 @@ bool spr_sp_listener_is_there(const spr_sp_listener *self);
  * to. The connection before it is closed. Without a descriptor to spare nothing happens.
  */
 bool spr_sp_listener_probe(spr_sp_listener *self);
+/* [owner] Other certificates have been loaded since it was given its own. */
+bool spr_sp_listener_is_stale(const spr_sp_listener *self);
+/* [owner, no accept out] Gives it those; what it has accepted goes on. */
+spr_err spr_sp_listener_renew(spr_sp_listener *self);
 /* [owner, no accept out] Closes and binds the same address again; SPR_E_ADDRESS with a trail. */
 spr_err spr_sp_listener_reopen(spr_sp_listener *self);
 /* [owner] No more connections come; accepts end. The path and its lock are removed. */

@@ -18,7 +18,7 @@ from pathlib import Path
 import dist
 from root import Root, enter, expect, inside, need, run
 
-LIBRARIES = {"libc6", "libcjson1", "libck0", "libmicrohttpd12", "libnng1", "libsqlite3-0", "libxxhash0"}
+LIBRARIES = {"libc6", "libcjson1", "libck0", "libgnutls30", "libmicrohttpd12", "libnng1", "libsqlite3-0", "libxxhash0"}
 FILES = """
 etc/spreader/spreader.json lib/systemd/system/spreaderd.service lib/sysusers.d/spreader.conf lib/tmpfiles.d/spreader.conf
 bin/spreader-queue bin/spreaderctl sbin/spreaderd share/doc/spreader/changelog.gz

@@ -296,10 +296,10 @@ test_ack_peers(void **state)
  * ---------------------------------------------------------------------------------------------------
  */
 
-#define NAME65 "12345678901234567890123456789012345678901234567890123456789012345"
-#define NO_LOOPBACK                                                                        \
-	" is not loopback, which needs tls+tcp:// with --tls-ca, and that is not in this " \
-	"version; use a loopback"                                                          \
+#define NAME65  "12345678901234567890123456789012345678901234567890123456789012345"
+#define SCHEMES "tcp://, tls+tcp://, ipc://, unix://, abstract://, ws:// or wss:// URL"
+#define NO_LOOPBACK                                                                 \
+	" is not loopback, which needs tls+tcp:// with --tls-ca; or use a loopback" \
 	" address, ipc:// or abstract://"
 
 static const struct {
@@ -350,12 +350,21 @@ static const struct {
     /* not built */
     {"--outbox-batch-bytes=1KiB", SPR_E_CONFIG,
      "--outbox-batch-bytes: 1KiB is not in this version; only 0 is"},
-    {"SPREADER_TLS_CA=ca.pem", SPR_E_CONFIG,
-     "SPREADER_TLS_CA: ca.pem is not in this version; only none is"},
+    /* TLS */
+    {"--tls-cert c.pem", SPR_E_CONFIG, "--tls-cert: needs --tls-key"},
+    {"SPREADER_TLS_KEY=c.key", SPR_E_CONFIG, "SPREADER_TLS_KEY: needs --tls-cert"},
     {"--intake-listen tls+tcp://h:1", SPR_E_CONFIG,
-     "--intake-listen: tls+tcp://h:1: tls+tcp:// is not in this version"},
-    {"--outbox-dial wss://h:1/x", SPR_E_CONFIG,
-     "--outbox-dial: wss://h:1/x: wss:// is not in this version"},
+     "--intake-listen: tls+tcp://h:1 needs --tls-cert and --tls-key"},
+    {"--tls-ca ca.pem --ack-listen wss://h/x", SPR_E_CONFIG,
+     "--ack-listen: wss://h/x needs --tls-cert and --tls-key"},
+    {"--tls-cert c.pem --tls-key c.key --outbox-dial wss://h:1/x", SPR_E_CONFIG,
+     "--outbox-dial: wss://h:1/x needs --tls-ca, to know its server by"},
+    {"--tls-cert c.pem --tls-key c.key --control-listen tls+tcp://10.0.0.1:1", SPR_E_CONFIG,
+     "--control-listen: tls+tcp://10.0.0.1:1" NO_LOOPBACK},
+    {"--tls-cert c.pem --tls-key c.key --tls-ca a.pem --control-listen wss://10.0.0.1:1/",
+     SPR_E_CONFIG, "--control-listen: wss://10.0.0.1:1/" NO_LOOPBACK},
+    {"--tls-cert c.pem --tls-key c.key --intake-listen tls+tcp://h", SPR_E_CONFIG,
+     "--intake-listen: tls+tcp://h has no port"},
     /* hosts of callbacks */
     {"--callback-deny 10.0.0.0/33", SPR_E_CONFIG,
      "--callback-deny: 10.0.0.0/33 is no host, *.host, address, address/bits or the word private"},
@@ -379,10 +388,8 @@ static const struct {
      "--intake-listen: inproc://x: inproc:// is refused, as it reaches no other process and aborts "
      "the daemon when it "
      "closes"},
-    {"--intake-listen udp://h:1", SPR_E_CONFIG,
-     "--intake-listen: udp://h:1 is not a tcp://, ipc://, unix://, abstract:// or ws:// URL"},
-    {"--intake-dial h:1", SPR_E_CONFIG,
-     "--intake-dial: h:1 is not a tcp://, ipc://, unix://, abstract:// or ws:// URL"},
+    {"--intake-listen udp://h:1", SPR_E_CONFIG, "--intake-listen: udp://h:1 is not a " SCHEMES},
+    {"--intake-dial h:1", SPR_E_CONFIG, "--intake-dial: h:1 is not a " SCHEMES},
     {"--intake-listen tcp://h", SPR_E_CONFIG, "--intake-listen: tcp://h has no port"},
     {"--intake-listen tcp://h:", SPR_E_CONFIG, "--intake-listen: tcp://h: has no valid HOST:PORT"},
     {"--intake-listen tcp://h:x", SPR_E_CONFIG,
@@ -400,8 +407,7 @@ static const struct {
      "--intake-dial: tcp://h:0 has port 0, which can be listened on but not dialled"},
     {"--intake-dial tcp://:1", SPR_E_CONFIG, "--intake-dial: tcp://:1 has no host to dial"},
     {"--intake-listen ipc://", SPR_E_CONFIG, "--intake-listen: ipc:// has no path"},
-    {"--ack-dial a=b", SPR_E_CONFIG,
-     "--ack-dial: b is not a tcp://, ipc://, unix://, abstract:// or ws:// URL"},
+    {"--ack-dial a=b", SPR_E_CONFIG, "--ack-dial: b is not a " SCHEMES},
     {"--ack-listen a=tcp://h", SPR_E_CONFIG, "--ack-listen: tcp://h has no port"},
     {"--ack-dial =tcp://h:1", SPR_E_USAGE,
      "--ack-dial: the name in =tcp://h:1 is not 1 to 64 letters, digits, '.', '_' or '-'"},
@@ -523,6 +529,9 @@ test_accepted(void **state)
 	    "--control-listen ipc:///tmp/x --control-listen abstract://x --control-listen "
 	    "unix:///tmp/y",
 	    "--intake-listen tcp://0.0.0.0:0 --outbox-listen tcp://:65535",
+	    "--tls-cert c --tls-key k --tls-ca a --control-listen tls+tcp://0.0.0.0:1 "
+	    "--intake-listen wss://h/x --outbox-dial tls+tcp://h:1",
+	    "--tls-ca a --intake-dial wss://h/x",
 	    "--intake-format envelope",
 	    "--confirm push --no-job-id --job-id=false --tls-ca none --receipts-listen none "
 	    "--receipt-timeout 30000ms",

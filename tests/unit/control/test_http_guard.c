@@ -115,7 +115,7 @@ test_without_token(void **state)
 	    {"127.0.0.1:7714", "http://evil.example", false}, /* a page's form */
 	    {"127.0.0.1:7714", "http://127.0.0.1:80", false},
 	    {"127.0.0.1:7714", "null", false},
-	    {"127.0.0.1:7714", "https://127.0.0.1:7714", false},
+	    {"127.0.0.1:7714", "https://127.0.0.1:7714", true},
 	};
 	spr_http_guard guard;
 
