@@ -61,7 +61,8 @@ spr_report_gauges(void *arg, double *gauges)
 	    daemon->answers != NULL ? spr_answers_resumable(daemon->answers) : 0;
 	if (daemon->jobs != NULL) {
 		gauges[SPR_G_OPEN_JOBS] = spr_jobs_known(daemon->jobs);
-		gauges[SPR_G_OPEN_JOBS_RESERVED] = spr_jobs_reserved(daemon->jobs);
+		gauges[SPR_G_OPEN_JOBS_RESERVED] =
+		    spr_credits_reserved(spr_jobs_credits(daemon->jobs));
 		gauges[SPR_G_OPEN_JOBS_LIMIT] = options->max_open_jobs;
 	}
 	spr_process_read(gauges);

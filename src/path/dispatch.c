@@ -461,6 +461,7 @@ spr_dispatchers_connect(spr_dispatchers *dispatchers, spr_intake *intake, spr_ou
 		    .subscriptions = dispatchers->config.subscriptions,
 		    .intake = intake,
 		    .ledger = dispatchers->config.ledger,
+		    .number = d,
 		    .has_ids = dispatchers->config.has_job_ids,
 		    .jobs = dispatchers->config.jobs,
 		    .notifications = dispatchers->config.notifications,

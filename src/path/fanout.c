@@ -53,7 +53,7 @@ spr_fanout_longest_job(const spr_fanout *fanout)
 static bool
 reserve(spr_notification *notification, const spr_fanout_env *env, uint32_t n)
 {
-	if (!spr_jobs_reserve(env->jobs, n))
+	if (!spr_credits_reserve(spr_jobs_credits(env->jobs), n))
 		return (false);
 	notification->credits += n;
 	return (true);
@@ -71,6 +71,7 @@ spr_fanout_open(spr_fanout *fanout, const spr_fanout_env *env)
 	fanout->slice_left = 0;
 	fanout->opened = SPR_JOB_NONE;
 	fanout->needs_credits = env->jobs != NULL && !is_resumed;
+	fanout->is_in_line = false;
 	if (is_resumed && !reserve(notification, env,
 				   (n > notification->n_known ? n - notification->n_known : 0) + 1))
 		return (false);
@@ -79,24 +80,53 @@ spr_fanout_open(spr_fanout *fanout, const spr_fanout_env *env)
 	return (true);
 }
 
-/* Credits for a fresh one's jobs; false: the dispatcher will be woken when there are some. */
+static bool
+reserve_in_turn(spr_fanout *fanout, const spr_fanout_env *env)
+{
+	spr_notification *notification = fanout->notification;
+	spr_credits *credits = spr_jobs_credits(env->jobs);
+
+	if (!spr_credits_reserve_in_turn(credits, env->number, notification->n_jobs))
+		return (false);
+	notification->credits += notification->n_jobs;
+	return (true);
+}
+
+/* Nobody knows yet who is the first in line now: the ledger wakes it. */
+static void
+leave_line(spr_fanout *fanout, const spr_fanout_env *env)
+{
+	spr_credits *credits = spr_jobs_credits(env->jobs);
+
+	fanout->needs_credits = false;
+	if (!fanout->is_in_line)
+		return;
+	fanout->is_in_line = false;
+	spr_credits_leave(credits, env->number);
+	if (spr_credits_wanted(credits) > 0)
+		spr_ledger_look_at_line(env->ledger);
+}
+
+/* Credits for a fresh one's jobs; false: it is in line for them, and the dispatcher will be woken. */
 static bool
 get_credits(spr_fanout *fanout, const spr_fanout_env *env)
 {
-	spr_notification *notification = fanout->notification;
+	bool is_new = !fanout->is_in_line;
 
 	if (!fanout->needs_credits)
 		return (true);
-	if (!reserve(notification, env, notification->n_jobs)) {
+	if (!reserve_in_turn(fanout, env)) {
+		fanout->is_in_line = true;
 		spr_waiter_want(env->waiter, SPR_WANT_JOBS); /* E11: declare, then look again */
 		SPR_YIELD();
-		if (!reserve(notification, env, notification->n_jobs)) {
+		if (!reserve_in_turn(fanout, env)) {
 			spr_count(SPR_C_DISPATCHER_WAITS_JOBS);
-			spr_ledger_want_jobs(env->ledger, notification->n_jobs);
+			if (is_new)
+				spr_ledger_look_at_line(env->ledger);
 			return (false);
 		}
 	}
-	fanout->needs_credits = false;
+	leave_line(fanout, env);
 	return (true);
 }
 
@@ -219,6 +249,7 @@ spr_fanout_fail_rest(spr_fanout *fanout, const spr_fanout_env *env, spreader_rea
 		       .receipts = env->jobs != NULL ? (uint32_t)left : 0};
 
 	SPR_ASSERT(left > 0); /* or it would be closed */
+	leave_line(fanout, env);
 	/* the open one may have got a receipt, of an earlier attempt, whose taker has given its count back */
 	if (fanout->opened != SPR_JOB_NONE && !spr_jobs_fail(env->jobs, fanout->opened))
 		back.receipts--;

@@ -31,6 +31,7 @@ struct spr_fanout {
 	unsigned slice_left; /* jobs; a slice goes on where it was blocked */
 	spr_job_source source;
 	bool needs_credits; /* none were to be had: nothing is opened yet */
+	bool is_in_line;    /* for them */
 	uint32_t opened;    /* the next one is open already, but was blocked; or SPR_JOB_NONE */
 	uint8_t *encoded;
 	size_t encoded_capacity;
@@ -48,8 +49,9 @@ typedef struct spr_fanout_env {
 	spr_subscriptions *subscriptions;
 	spr_intake *intake;
 	spr_ledger *ledger;
-	bool has_ids;   /* jobs are to have ids */
-	spr_jobs *jobs; /* NULL unless receipts are awaited */
+	unsigned number; /* the dispatcher's */
+	bool has_ids;    /* jobs are to have ids */
+	spr_jobs *jobs;  /* NULL unless receipts are awaited */
 	spr_notifications *notifications;
 	spr_waiter *waiter; /* the dispatcher's */
 } spr_fanout_env;

@@ -86,8 +86,7 @@ struct spr_jobs {
 	/* written by dispatchers and ledger, once a job: beside the table's free list, which moves with it */
 	_Atomic uint32_t n_known;
 
-	/* written by dispatchers and ledger, once a fan-out */
-	_Alignas(SPR_CACHELINE) _Atomic uint32_t n_reserved;
+	spr_credits credits;
 };
 
 static inline _Atomic uint64_t *
@@ -294,31 +293,10 @@ spr_jobs_forget(spr_jobs *jobs, uint32_t head)
 	return (n);
 }
 
-/* No overshoot that is taken back: it could turn away another one who has room, and wake nobody. */
-bool
-spr_jobs_reserve(spr_jobs *jobs, uint32_t n)
+spr_credits *
+spr_jobs_credits(spr_jobs *jobs)
 {
-	/* E11: behind the caller's want, if he has declared one */
-	uint32_t reserved = atomic_load_explicit(&jobs->n_reserved, memory_order_seq_cst);
-
-	do {
-		if (n > jobs->table.n_entries - reserved)
-			return (false);
-		/* E11: as above. The entries that were given back come by the free list (E16) */
-	} while (!atomic_compare_exchange_weak_explicit(&jobs->n_reserved, &reserved, reserved + n,
-							memory_order_seq_cst,
-							memory_order_seq_cst));
-	return (true);
-}
-
-void
-spr_jobs_give_back(spr_jobs *jobs, uint32_t n)
-{
-	/* E11: before the caller looks at wants */
-	uint32_t before = atomic_fetch_sub_explicit(&jobs->n_reserved, n, memory_order_seq_cst);
-
-	SPR_ASSERT(before >= n);
-	(void)before; /* for the assert only */
+	return (&jobs->credits);
 }
 
 uint32_t
@@ -326,13 +304,6 @@ spr_jobs_known(const spr_jobs *jobs)
 {
 	/* relaxed: a snapshot */
 	return (atomic_load_explicit(&jobs->n_known, memory_order_relaxed));
-}
-
-uint32_t
-spr_jobs_reserved(const spr_jobs *jobs)
-{
-	/* relaxed: a snapshot */
-	return (atomic_load_explicit(&jobs->n_reserved, memory_order_relaxed));
 }
 
 spr_err
@@ -349,6 +320,7 @@ spr_jobs_new(spr_jobs **out, unsigned capacity)
 		spr_jobs_free(jobs);
 		return (SPR_E_NOMEM);
 	}
+	spr_credits_init(&jobs->credits, capacity);
 	*out = jobs;
 	return (SPR_OK);
 }

@@ -21,8 +21,8 @@
  * Ordering    E16: what was done before open is visible to whoever takes the job out of open, and what that one did before is
  *             visible to whoever sees the new state
  * Progress    open, receipt and fail are lock-free; forget: only operations in the same bucket delay it
- * Limits      `capacity` jobs, by credits that are reserved before the first job of a fan-out is opened: so a fan-out that was let in
- *             never waits for another one. Fixed at start, memory touched only as it is first used
+ * Limits      `capacity` jobs, by credits (path/credits.h) that are reserved before the first job of a fan-out is opened: so a fan-out
+ *             that was let in never waits for another one. Fixed at start, memory touched only as it is first used
  * Teardown    after dispatchers, receipts and ledger have stopped
  *
  * Which calls may overlap (X: the caller excludes it; c: only on different chains):
@@ -39,6 +39,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "path/credits.h"
 
 typedef struct spr_jobs spr_jobs;
 
@@ -57,10 +58,8 @@ spr_err spr_jobs_new(spr_jobs **out, unsigned capacity);
 /* [main] NULL is fine. */
 void spr_jobs_free(spr_jobs *jobs);
 
-/* [dispatcher] Credits for n more jobs; false: not now, nothing was taken. E11: sequentially consistent against giving back. */
-bool spr_jobs_reserve(spr_jobs *jobs, uint32_t n);
-/* [any] The caller wakes whoever waits for credits. */
-void spr_jobs_give_back(spr_jobs *jobs, uint32_t n);
+/* [any] The table's, as many as it has entries; they live as long as it does. */
+spr_credits *spr_jobs_credits(spr_jobs *jobs);
 
 typedef enum spr_job_opened {
 	SPR_JOB_OPENED,    /* *job is open: it is to be pushed */
@@ -97,6 +96,5 @@ uint32_t spr_jobs_fail_chain(spr_jobs *jobs, uint32_t head);
 /* [ledger, holder of the chain, nothing in it open] The jobs leave the table; how many. Credits are given back by the caller. */
 uint32_t spr_jobs_forget(spr_jobs *jobs, uint32_t head);
 
-/* [any] Snapshots: jobs in the table, credits reserved. */
+/* [any] A snapshot: jobs in the table. */
 uint32_t spr_jobs_known(const spr_jobs *jobs);
-uint32_t spr_jobs_reserved(const spr_jobs *jobs);

@@ -39,8 +39,6 @@ struct spr_ledger {
 	/* written by whoever completes */
 	spr_stack completed;
 	spr_stack replies;
-	/* written by dispatchers: credits that one waits for; 0: none */
-	_Atomic uint32_t jobs_wanted;
 	/* written by main and by pipe events */
 	atomic_bool gives_up;
 	atomic_bool must_look;
@@ -178,11 +176,9 @@ spr_ledger_worker_left(spr_ledger *ledger)
 }
 
 void
-spr_ledger_want_jobs(spr_ledger *ledger, uint32_t n)
+spr_ledger_look_at_line(spr_ledger *ledger)
 {
-	/* relaxed: the wake-up orders it (E3). Of several dispatchers the last one counts; each asks again when it is woken */
-	atomic_store_explicit(&ledger->jobs_wanted, n, memory_order_relaxed);
-	spr_agent_wake(&ledger->agent);
+	spr_agent_wake(&ledger->agent); /* E3: the line as it is now */
 }
 
 void
@@ -336,19 +332,16 @@ watch(spr_ledger *ledger, uint64_t now_ns)
 	return (ledger->look_at_ns);
 }
 
-/* A dispatcher waits for credits: what is remembered makes room for what is to be done. */
+/* The first in line for credits: what is remembered makes room for what is to be done. */
 static void
 make_room(spr_ledger *ledger)
 {
-	/* relaxed, all: the wake-up orders them (E3). Taken before the look: cleared behind it, as much that another one asks
-	 * for meanwhile would go with it, and he would be woken by nobody once all credits are with what is remembered */
-	uint32_t n = atomic_exchange_explicit(&ledger->jobs_wanted, 0, memory_order_relaxed);
-	uint32_t none = 0;
+	uint32_t n = 0;
 
-	if (n > 0 && !spr_settle_make_room(&ledger->settle, n))
-		atomic_compare_exchange_strong_explicit(&ledger->jobs_wanted, &none, n,
-							memory_order_relaxed /* as above */,
-							memory_order_relaxed);
+	if (ledger->config.jobs != NULL)
+		n = spr_credits_wanted(spr_jobs_credits(ledger->config.jobs));
+	if (n > 0)
+		spr_settle_make_room(&ledger->settle, n);
 }
 
 static void

@@ -81,8 +81,8 @@ void spr_ledger_opened(spr_ledger *ledger, const spr_notification *notification)
 void spr_ledger_touch(spr_ledger *ledger, const spr_notification *notification, uint64_t now_ns);
 /* [any] A delivery worker left: what it had may never get its receipt. */
 void spr_ledger_worker_left(spr_ledger *ledger);
-/* [dispatcher, its want is declared] There were no credits for n jobs: remembered ones may be forgotten for them. */
-void spr_ledger_want_jobs(spr_ledger *ledger, uint32_t n);
+/* [dispatcher] Another one may be the first in line for credits: remembered jobs are to make room for it, and it is to be woken. */
+void spr_ledger_look_at_line(spr_ledger *ledger);
 /* [main] From here on what was pushed and lacks its receipt fails with shutting_down. */
 void spr_ledger_give_up(spr_ledger *ledger);
 /* [any] Peers of all ack sockets now. */

@@ -11,7 +11,7 @@ give_back(const spr_settle_env *env, uint32_t credits)
 {
 	if (credits == 0)
 		return;
-	spr_jobs_give_back(env->jobs, credits);
+	spr_credits_give_back(spr_jobs_credits(env->jobs), credits);
 	spr_waiters_notify(env->dispatchers, SPR_WANT_JOBS);
 }
 
@@ -82,16 +82,15 @@ spr_settle_given_up(const spr_settle_env *env, spr_notification *notification)
 	notification->entry = SPR_ANSWER_NONE;
 }
 
-bool
+void
 spr_settle_make_room(const spr_settle_env *env, uint32_t n)
 {
 	spr_resume evicted;
 
-	while (env->max_jobs - spr_jobs_reserved(env->jobs) < n) {
+	while (env->max_jobs - spr_credits_reserved(spr_jobs_credits(env->jobs)) < n) {
 		if (!spr_answers_evict_resumable(env->answers, &evicted))
-			return (false);
+			return;
 		forget_resumable(env, evicted);
 	}
 	spr_waiters_notify(env->dispatchers, SPR_WANT_JOBS);
-	return (true);
 }

@@ -26,5 +26,5 @@ typedef struct spr_settle_env {
 bool spr_settle_accepted(const spr_settle_env *env, spr_notification *notification);
 /* Upstream never accepted it. */
 void spr_settle_given_up(const spr_settle_env *env, spr_notification *notification);
-/* Forgets the jobs of nacked ids, oldest first, until there are credits for n jobs. True: there are, and dispatchers know. */
-bool spr_settle_make_room(const spr_settle_env *env, uint32_t n);
+/* Forgets the jobs of nacked ids, oldest first, until there are credits for n jobs; dispatchers that wait know when there are. */
+void spr_settle_make_room(const spr_settle_env *env, uint32_t n);

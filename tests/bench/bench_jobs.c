@@ -65,7 +65,7 @@ open_all(bench *b)
 		uint32_t n_chain = 0;
 
 		b->head[f] = SPR_JOB_NONE;
-		must(spr_jobs_reserve(b->jobs, FAN_OUT));
+		must(spr_credits_reserve(spr_jobs_credits(b->jobs), FAN_OUT));
 		for (uint32_t i = f * FAN_OUT; i < (f + 1) * FAN_OUT; i++)
 			must(spr_jobs_open(b->jobs, key_of(b->first_key + i), f, &b->head[f],
 					   &n_chain, &b->job[i]) == SPR_JOB_OPENED);
@@ -94,7 +94,7 @@ forget_all(bench *b)
 {
 	for (uint32_t f = 0; f < b->n / FAN_OUT; f++) {
 		must(spr_jobs_forget(b->jobs, b->head[f]) == FAN_OUT);
-		spr_jobs_give_back(b->jobs, FAN_OUT);
+		spr_credits_give_back(spr_jobs_credits(b->jobs), FAN_OUT);
 	}
 }
 

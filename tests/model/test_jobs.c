@@ -108,7 +108,7 @@ step_open(scene *s, chain *c, unsigned callback)
 	uint32_t job = SPR_JOB_NONE, head = c->head, n = c->n;
 	spr_job_opened opened;
 
-	if (twin->state == TWIN_ABSENT && !spr_jobs_reserve(s->jobs, 1)) {
+	if (twin->state == TWIN_ABSENT && !spr_credits_reserve(spr_jobs_credits(s->jobs), 1)) {
 		assert_int_equal(s->known, s->capacity);
 		return;
 	}
@@ -205,7 +205,7 @@ static void
 step_forget(scene *s, chain *c)
 {
 	assert_int_equal(spr_jobs_forget(s->jobs, c->head), c->n);
-	spr_jobs_give_back(s->jobs, c->n);
+	spr_credits_give_back(spr_jobs_credits(s->jobs), c->n);
 	s->known -= c->n;
 	*c = (chain){.is_used = false};
 }
@@ -231,7 +231,7 @@ step(scene *s)
 	else if (what < 60)
 		step_forget(s, c);
 	assert_int_equal(spr_jobs_known(s->jobs), s->known);
-	assert_int_equal(spr_jobs_reserved(s->jobs), s->known);
+	assert_int_equal(spr_credits_reserved(spr_jobs_credits(s->jobs)), s->known);
 }
 
 static void

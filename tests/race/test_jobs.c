@@ -136,7 +136,7 @@ dispatch_one(scene *s, uint32_t owner, uint64_t *random)
 
 	if (!try_take(&state->is_claimed))
 		return (false);
-	if (!spr_jobs_reserve(s->jobs, N_CALLBACKS - state->n)) {
+	if (!spr_credits_reserve(spr_jobs_credits(s->jobs), N_CALLBACKS - state->n)) {
 		let_go(&state->is_claimed);
 		return (false);
 	}
@@ -207,7 +207,7 @@ static void
 forget(scene *s, uint32_t head, uint32_t n)
 {
 	check(s, spr_jobs_forget(s->jobs, head) == n, "another number of jobs", N_IDS);
-	spr_jobs_give_back(s->jobs, n);
+	spr_credits_give_back(spr_jobs_credits(s->jobs), n);
 }
 
 /* Remembered, forgotten as after an ack, or given up: the id may be claimed before its jobs are gone. */
@@ -309,7 +309,7 @@ check_rest(scene *s)
 		evict(s, id);
 	assert_int_equal(atomic_load(&s->failures), 0);
 	assert_int_equal(spr_jobs_known(s->jobs), 0);
-	assert_int_equal(spr_jobs_reserved(s->jobs), 0);
+	assert_int_equal(spr_credits_reserved(spr_jobs_credits(s->jobs)), 0);
 	for (unsigned id = 0; id < N_IDS; id++) {
 		for (unsigned callback = 0; callback < N_CALLBACKS; callback++)
 			assert_int_equal(

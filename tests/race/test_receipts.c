@@ -371,13 +371,13 @@ assert_credits_are_back(scene *s)
 {
 	spr_resume evicted;
 
-	assert_int_equal(spr_jobs_reserved(s->jobs), spr_jobs_known(s->jobs));
+	assert_int_equal(spr_credits_reserved(spr_jobs_credits(s->jobs)), spr_jobs_known(s->jobs));
 	while (spr_answers_evict_resumable(s->answers, &evicted)) {
 		assert_int_equal(spr_jobs_forget(s->jobs, evicted.jobs), evicted.n);
-		spr_jobs_give_back(s->jobs, evicted.n);
+		spr_credits_give_back(spr_jobs_credits(s->jobs), evicted.n);
 	}
 	assert_int_equal(spr_jobs_known(s->jobs), 0);
-	assert_int_equal(spr_jobs_reserved(s->jobs), 0);
+	assert_int_equal(spr_credits_reserved(spr_jobs_credits(s->jobs)), 0);
 	assert_int_equal(spr_answers_in_flight(s->answers), 0);
 }
 

@@ -233,6 +233,8 @@ scene_close(scene *s)
 	spr_receipts_free(s->receipts);
 	spr_ledger_free(s->ledger);
 	spr_answers_free(s->answers);
+	if (s->jobs != NULL)
+		assert_int_equal(spr_credits_waiting(spr_jobs_credits(s->jobs)), 0);
 	spr_jobs_free(s->jobs);
 	spr_notifications_fini(&s->notifications);
 	spr_dead_letter_free(s->dead_letter);

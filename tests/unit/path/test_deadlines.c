@@ -76,7 +76,7 @@ open_jobs(void)
 	scene *s = open_scene(true);
 	spr_notification *notification = s->notification;
 
-	assert_true(spr_jobs_reserve(s->jobs, 2));
+	assert_true(spr_credits_reserve(spr_jobs_credits(s->jobs), 2));
 	spr_notification_open(notification, 3, 2);
 	spr_deadlines_open(s->deadlines, notification);
 	for (unsigned i = 0; i < 2; i++)

@@ -204,6 +204,28 @@ idle_is_the_truth(void **state)
 	scene_close(s);
 }
 
+/* It leaves the line, in which it would stand before everybody else for ever. */
+static void
+giving_up_what_waits_for_credits(void **state)
+{
+	scene *s = scene_open((scene_wants){.has_upstream = true, .max_jobs = 8});
+	spr_credits *credits = spr_jobs_credits(s->jobs);
+	(void)state;
+
+	subscribe_many(s, "UN.A", 6);
+	deliver_envelope("posted", BODY);
+	deliver_envelope("waiting", BODY);
+	(void)turns(s);
+	assert_int_equal(spr_credits_wanted(credits), 6);
+	spr_dispatchers_give_up(s->dispatchers);
+	(void)turns(s);
+	assert_true(are_idle(s));
+	assert_int_equal(spr_credits_waiting(credits), 0);
+	assert_int_equal(counted(s, SPR_C_JOBS_FAILED), 6);
+	(void)spr_fake_end_all(0, SPR_OK);
+	scene_close(s);
+}
+
 int
 main(void)
 {
@@ -214,6 +236,7 @@ main(void)
 	    cmocka_unit_test(outbox_timeout_begins_anew_with_each_job_taken),
 	    cmocka_unit_test(without_outbox_timeout_it_waits),
 	    cmocka_unit_test(giving_up),
+	    cmocka_unit_test(giving_up_what_waits_for_credits),
 	    cmocka_unit_test(giving_up_without_upstream),
 	    cmocka_unit_test(idle_is_the_truth),
 	};

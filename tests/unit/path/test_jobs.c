@@ -348,20 +348,20 @@ all_credits_are_all_jobs(void **state)
 	for (uint64_t round = 0; round < 50; round++) {
 		chain c = {.owner = (uint32_t)round};
 
-		assert_false(spr_jobs_reserve(jobs, 4));
-		assert_true(spr_jobs_reserve(jobs, 2));
-		assert_false(spr_jobs_reserve(jobs, 2));
-		assert_true(spr_jobs_reserve(jobs, 1));
-		assert_true(spr_jobs_reserve(jobs, 0));
-		assert_false(spr_jobs_reserve(jobs, UINT32_MAX));
-		assert_int_equal(spr_jobs_reserved(jobs), 3);
+		assert_false(spr_credits_reserve(spr_jobs_credits(jobs), 4));
+		assert_true(spr_credits_reserve(spr_jobs_credits(jobs), 2));
+		assert_false(spr_credits_reserve(spr_jobs_credits(jobs), 2));
+		assert_true(spr_credits_reserve(spr_jobs_credits(jobs), 1));
+		assert_true(spr_credits_reserve(spr_jobs_credits(jobs), 0));
+		assert_false(spr_credits_reserve(spr_jobs_credits(jobs), UINT32_MAX));
+		assert_int_equal(spr_credits_reserved(spr_jobs_credits(jobs)), 3);
 		for (uint64_t i = 0; i < 3; i++)
 			open_new(jobs, &c, key_of(i % 2, round * 3 + i));
 		assert_int_equal(spr_jobs_fail_chain(jobs, c.head), 3);
 		forget(jobs, &c);
-		spr_jobs_give_back(jobs, 3);
+		spr_credits_give_back(spr_jobs_credits(jobs), 3);
 	}
-	assert_int_equal(spr_jobs_reserved(jobs), 0);
+	assert_int_equal(spr_credits_reserved(spr_jobs_credits(jobs)), 0);
 	spr_jobs_free(jobs);
 }
 
@@ -375,7 +375,7 @@ a_million_jobs(void **state)
 	uint32_t job;
 	(void)state;
 
-	assert_true(spr_jobs_reserve(jobs, N));
+	assert_true(spr_credits_reserve(spr_jobs_credits(jobs), N));
 	for (uint64_t i = 0; i < N; i++) {
 		spr_job_key key = key_of(i * UINT64_C(0x9e3779b97f4a7c15), i);
 

@@ -261,11 +261,11 @@ test_credits(void **state)
 	(void)turns(s);
 	assert_int_equal(spr_fake_busy(0), 0);
 	assert_int_equal(spr_jobs_forget(s->jobs, s->notifications.slab[0].jobs), 3);
-	spr_jobs_give_back(s->jobs, 3);
+	spr_credits_give_back(spr_jobs_credits(s->jobs), 3);
 	(void)turns(s);
 	assert_int_equal(spr_fake_busy(0), 3);
 	assert_int_equal(counted(s, SPR_C_NOTIFICATIONS), 3);
-	assert_int_equal(spr_jobs_reserved(s->jobs), 3);
+	assert_int_equal(spr_credits_reserved(spr_jobs_credits(s->jobs)), 3);
 	assert_int_equal(spr_fake_end_all(0, SPR_OK), 3);
 	/* one that waits is failed when the dispatcher gives up */
 	deliver_envelope("4", "{\"predicate\":\"UN\"}");
