@@ -27,7 +27,7 @@ typedef struct spr_push_lane spr_push_lane;
 typedef struct spr_req spr_req;
 typedef struct spr_rep spr_rep;
 
-/* A job being built. The builder fills data[0..len). */
+/* A job, or several, being built. The builder fills data[0..len); it may make len smaller before it sends. */
 typedef struct spr_out {
 	uint8_t *data;
 	size_t len;

@@ -299,6 +299,7 @@ spr_nng_lane_send(spr_push_lane *lane, spr_out *out, void *cookie)
 	lane->n_ready--;
 	slot->cookie = cookie;
 	slot->len = out->len;
+	nng_msg_chop(out->handle, nng_msg_len(out->handle) - out->len);
 	nng_aio_set_msg(slot->aio, out->handle);
 	out->handle = NULL;
 	/* relaxed: only the owner's own later read and on_sent's release matter */

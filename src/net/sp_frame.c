@@ -8,7 +8,7 @@
 spr_err
 spr_sp_out_alloc(spr_out *out, size_t len)
 {
-	frame *f = new_frame(len);
+	frame *f = spr_mem_alloc(sizeof(*f) + len);
 
 	if (f == NULL)
 		return (SPR_E_NOMEM);

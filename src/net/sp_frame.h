@@ -50,19 +50,15 @@ struct spr_push_lane {
 	_Atomic uint32_t n_aborts;
 };
 
-/* The head's last bytes stand just before data, for either kind of socket. NULL without memory. */
-static inline frame *
-new_frame(size_t len)
+/* The head's last bytes stand just before data, for either kind of socket. */
+static inline void
+set_head(frame *f, size_t len)
 {
-	frame *f = spr_mem_alloc(sizeof(*f) + len);
 	uint64_t length = htobe64(len);
 
-	if (f == NULL)
-		return (NULL);
 	f->len = len;
 	f->head[HEAD_BYTES - LENGTH_BYTES - 1] = 1;
 	memcpy(f->head + HEAD_BYTES - LENGTH_BYTES, &length, LENGTH_BYTES);
-	return (f);
 }
 
 static inline void

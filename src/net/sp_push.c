@@ -585,6 +585,7 @@ spr_sp_lane_send(spr_push_lane *lane, spr_out *out, void *cookie)
 	if (spr_sp_lane_room(lane) == 0)
 		return (SPR_E_FULL);
 	out->handle = NULL;
+	set_head(f, out->len);
 	f->lane = lane;
 	f->cookie = cookie;
 	/* relaxed, all three: only the owner's own later reads and the releases of completions matter */

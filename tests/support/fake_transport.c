@@ -275,6 +275,8 @@ fake_lane_send(spr_push_lane *lane, spr_out *out, void *cookie)
 		return (SPR_E_FULL);
 	atomic_fetch_sub_explicit(&lane->room, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&lane->busy, 1, memory_order_relaxed);
+	expect(out->len <= self->len, "longer than it was made", (unsigned)out->len);
+	self->len = out->len;
 	self->cookie = cookie;
 	out->handle = NULL;
 	pthread_mutex_lock(&lane->lock);
