@@ -28,15 +28,14 @@
 #include "net/timer.h"
 #include "net/tls.h"
 
-#define HANDSHAKE_MS    10000
-#define PAUSE_MIN_MS    10 /* behind an accept that failed: doubled each time */
-#define PAUSE_MAX_MS    640
-#define WATCH_MS        2000 /* and so revivals are this far apart at least */
-#define FAILURES_MAX    8    /* accepts in a row, until the listener counts as dead */
-#define HANDSHAKES_MAX  256  /* at once */
-#define DIAL_MIN_MS     20
-#define DIAL_MAX_MS     2000
-#define HANDSHAKE_BYTES 8
+#define HANDSHAKE_MS   10000
+#define PAUSE_MIN_MS   10 /* behind an accept that failed: doubled each time */
+#define PAUSE_MAX_MS   640
+#define WATCH_MS       2000 /* and so revivals are this far apart at least */
+#define FAILURES_MAX   8    /* accepts in a row, until the listener counts as dead */
+#define HANDSHAKES_MAX 256  /* at once */
+#define DIAL_MIN_MS    20
+#define DIAL_MAX_MS    2000
 
 typedef struct handshake handshake;
 struct handshake {
@@ -48,7 +47,7 @@ struct handshake {
 	unsigned n_done;
 	bool is_taken; /* by stop; guarded by the mutex, as what follows */
 	bool is_cut;
-	uint8_t bytes[HANDSHAKE_BYTES];
+	uint8_t bytes[SPR_SP_GREETING_BYTES];
 	handshake *newer, *older;
 };
 
@@ -257,7 +256,8 @@ static void
 move_bytes(handshake *h)
 {
 	spr_sp_endpoint *self = h->endpoint;
-	nng_iov iov = {.iov_buf = h->bytes + h->n_done, .iov_len = HANDSHAKE_BYTES - h->n_done};
+	nng_iov iov = {.iov_buf = h->bytes + h->n_done,
+		       .iov_len = SPR_SP_GREETING_BYTES - h->n_done};
 	bool is_cut;
 
 	pthread_mutex_lock(&self->mutex);
@@ -275,20 +275,11 @@ move_bytes(handshake *h)
 }
 
 static void
-write_greeting(uint8_t *bytes, uint16_t protocol)
-{
-	const uint8_t greeting[HANDSHAKE_BYTES] = {
-	    0, 'S', 'P', 0, (uint8_t)(protocol >> 8), (uint8_t)protocol, 0, 0};
-
-	memcpy(bytes, greeting, sizeof(greeting));
-}
-
-static void
 on_handshake(void *arg)
 {
 	handshake *h = arg;
 	spr_sp_endpoint *self = h->endpoint;
-	uint8_t expected[HANDSHAKE_BYTES];
+	uint8_t expected[SPR_SP_GREETING_BYTES];
 	nng_stream *stream;
 
 	if (nng_aio_result(h->aio) != 0) {
@@ -296,15 +287,15 @@ on_handshake(void *arg)
 		return;
 	}
 	h->n_done += (unsigned)nng_aio_count(h->aio);
-	if (h->n_done < HANDSHAKE_BYTES || !h->is_reading) {
-		if (h->n_done == HANDSHAKE_BYTES) {
+	if (h->n_done < SPR_SP_GREETING_BYTES || !h->is_reading) {
+		if (h->n_done == SPR_SP_GREETING_BYTES) {
 			h->is_reading = true;
 			h->n_done = 0;
 		}
 		move_bytes(h);
 		return;
 	}
-	write_greeting(expected, self->config.peer);
+	spr_sp_write_greeting(expected, self->config.peer);
 	if (memcmp(expected, h->bytes, sizeof(expected)) != 0) {
 		refuse(h);
 		return;
@@ -334,7 +325,7 @@ begin_handshake(spr_sp_endpoint *self, nng_stream *stream)
 	link_handshake(h);
 	spr_timer_arm(&h->deadline, HANDSHAKE_MS);
 	pthread_mutex_unlock(&self->mutex);
-	write_greeting(h->bytes, self->config.protocol);
+	spr_sp_write_greeting(h->bytes, self->config.protocol);
 	move_bytes(h);
 	return (true);
 }

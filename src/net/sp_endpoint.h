@@ -19,11 +19,7 @@
 #include <pthread.h>
 
 #include "net/nng_common.h"
-
-#define SPR_SP_REQ  0x30
-#define SPR_SP_REP  0x31
-#define SPR_SP_PUSH 0x50
-#define SPR_SP_PULL 0x51
+#include "net/sp_wire.h"
 
 typedef struct spr_sp_endpoint spr_sp_endpoint;
 
