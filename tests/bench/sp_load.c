@@ -4,7 +4,7 @@
  * library against itself; it drives anything that relays SP messages, baseline_nng_relay too.
  *
  * usage: sp_load thr|lat in=PORT out=PORT [ack=PORT] [receipts=PORT] [n=N] [fan=F] [docs=D] [size=S] [window=W]
- *                [envelope=0|1]
+ *                [envelope=0|1] [sample=MS pid=PID]
  *
  *   thr   notifications and jobs a second; at most W notifications' worth of jobs or acks are open
  *   lat   one notification at a time: percentiles of the time from its send to its last job
@@ -14,6 +14,8 @@
  *   envelope    0: bare bodies
  *   ack         listens there as the upstream's REP
  *   receipts    the worker sends receipts there: up to 64 a message, sooner when no job waits to be read
+ *   sample, pid a line every so many ms: the time in ns, jobs so far, processor ns of this process and of
+ *               process PID. The load then has no limit on its time
  *
  * Exit: 0 done, 1 jobs or acks are missing, 2 it could not begin. Ids begin with the run's own
  * prefix: the daemon remembers the last run's, and an ack of those that comes late must not count.
@@ -43,7 +45,7 @@
 #define STANDSTILL_S       8.0
 
 static struct {
-	long in, out, ack, receipts, n, fan, docs, size, window, envelope;
+	long in, out, ack, receipts, n, fan, docs, size, window, envelope, sample, pid;
 } options = {.n = 100000, .fan = 1, .docs = 1, .size = 256, .window = 20000, .envelope = 1};
 
 static const struct {
@@ -56,6 +58,7 @@ static const struct {
     {"n", &options.n, 1},           {"fan", &options.fan, 1},
     {"docs", &options.docs, 1},     {"size", &options.size, 0},
     {"window", &options.window, 1}, {"envelope", &options.envelope, 0},
+    {"sample", &options.sample, 1}, {"pid", &options.pid, 1},
 };
 
 /* counted by the worker and the upstream, read by the producer */
@@ -300,6 +303,37 @@ start_upstream(void)
 }
 
 /*
+ * Figures while it runs
+ */
+
+static unsigned long long
+clock_ns(clockid_t clock)
+{
+	struct timespec t = {0};
+
+	clock_gettime(clock, &t);
+	return ((unsigned long long)t.tv_sec * 1000000000 + (unsigned long long)t.tv_nsec);
+}
+
+/* One thread reads all of a line, so that neighbouring figures belong to one instant. */
+static void *
+run_sampler(void *arg)
+{
+	clockid_t of_peer;
+
+	(void)arg;
+	if (clock_getcpuclockid((pid_t)options.pid, &of_peer) != 0)
+		die("no such process:", "pid");
+	for (;;) {
+		printf("%llu %ld %llu %llu\n", clock_ns(CLOCK_MONOTONIC), atomic_load(&n_jobs),
+		       clock_ns(CLOCK_PROCESS_CPUTIME_ID), clock_ns(of_peer));
+		fflush(stdout);
+		rest_us(options.sample * 1000);
+	}
+	return (NULL);
+}
+
+/*
  * The producer
  */
 
@@ -382,7 +416,7 @@ is_stuck(double began_s)
 		moved_s = now;
 	}
 	return (atomic_load(&worker_is_gone) || now > moved_s + STANDSTILL_S ||
-		now > began_s + LIMIT_S);
+		(options.sample == 0 && now > began_s + LIMIT_S));
 }
 
 static long
@@ -537,7 +571,7 @@ main(int argc, char **argv)
 		die("needs", "in=PORT and out=PORT");
 	if (is_latency)
 		options.docs = 1;
-	is_acked = calloc((size_t)options.n, 1);
+	is_acked = calloc(options.ack != 0 ? (size_t)options.n : 1, 1);
 	if (is_acked == NULL)
 		die("out of memory for n ids:", "n");
 	snprintf(run_prefix, sizeof(run_prefix), "%x-",
@@ -554,5 +588,7 @@ main(int argc, char **argv)
 	if (is_latency)
 		return (measure_latency(&intake, &outbox));
 	start_thread(run_worker, &outbox);
+	if (options.sample != 0)
+		start_thread(run_sampler, NULL);
 	return (measure_throughput(&intake));
 }
