@@ -171,7 +171,8 @@ send_batch(queue *q, queue_batch *batch)
 {
 	spr_out out;
 
-	if (q->message.has_failed || q->transport->out_alloc(&out, q->message.len) != SPR_OK)
+	if (q->message.has_failed ||
+	    q->transport->out_alloc(q->lane, &out, q->message.len) != SPR_OK)
 		return (false);
 	memcpy(out.data, q->message.data, q->message.len);
 	out.len = batch->bytes = q->message.len;

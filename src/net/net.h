@@ -110,13 +110,15 @@ typedef struct spr_transport {
 	spr_err (*push_dial)(spr_push *push, const char *url);
 	/* Before listen and dial. */
 	spr_err (*lane_open)(spr_push_lane **out, spr_push *push, unsigned slots, void *lane_arg);
-	/* [lane owner] A job of len bytes to fill; SPR_E_NOMEM. */
-	spr_err (*out_alloc)(spr_out *out, size_t len);
+	/* [lane owner] A job of len bytes to fill, for this lane; SPR_E_NOMEM. */
+	spr_err (*out_alloc)(spr_push_lane *lane, spr_out *out, size_t len);
 	/* [any] Frees a job that was not sent. */
 	void (*out_free)(spr_out *out);
 	/* [lane owner] Posts the job: SPR_OK moves it out and on_done will be called once;
 	 * SPR_E_FULL: no free slot. */
 	spr_err (*lane_send)(spr_push_lane *lane, spr_out *out, void *cookie);
+	/* [lane owner] No more will be sent now: what was posted may wait until this is called. NULL: nothing waits. */
+	void (*lane_flush)(spr_push_lane *lane);
 	/* [lane owner] Free slots, at least. */
 	unsigned (*lane_room)(spr_push_lane *lane);
 	/* [any] Every send that has not been taken ends soon with SPR_E_CANCELLED. */

@@ -250,10 +250,11 @@ fail:
 }
 
 spr_err
-spr_nng_out_alloc(spr_out *out, size_t len)
+spr_nng_out_alloc(spr_push_lane *lane, spr_out *out, size_t len)
 {
 	nng_msg *msg;
 
+	(void)lane;
 	if (nng_msg_alloc(&msg, len) != 0)
 		return (SPR_E_NOMEM);
 	out->handle = msg;

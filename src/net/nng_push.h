@@ -11,7 +11,7 @@ spr_err spr_nng_push_open(spr_push **out, const spr_push_config *config);
 spr_err spr_nng_push_listen(spr_push *push, const char *url, char *bound);
 spr_err spr_nng_push_dial(spr_push *push, const char *url);
 spr_err spr_nng_lane_open(spr_push_lane **out, spr_push *push, unsigned slots, void *lane_arg);
-spr_err spr_nng_out_alloc(spr_out *out, size_t len);
+spr_err spr_nng_out_alloc(spr_push_lane *lane, spr_out *out, size_t len);
 void spr_nng_out_free(spr_out *out);
 spr_err spr_nng_lane_send(spr_push_lane *lane, spr_out *out, void *cookie);
 unsigned spr_nng_lane_room(spr_push_lane *lane);

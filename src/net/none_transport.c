@@ -43,8 +43,9 @@ none_lane_open(spr_push_lane **out, spr_push *push, unsigned slots, void *lane_a
 }
 
 static spr_err
-none_out_alloc(spr_out *out, size_t len)
+none_out_alloc(spr_push_lane *lane, spr_out *out, size_t len)
 {
+	(void)lane;
 	if ((out->handle = spr_mem_alloc(len)) == NULL)
 		return (SPR_E_NOMEM);
 	out->data = out->handle;

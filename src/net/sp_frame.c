@@ -6,10 +6,11 @@
 #include "net/sp_push.h"
 
 spr_err
-spr_sp_out_alloc(spr_out *out, size_t len)
+spr_sp_out_alloc(spr_push_lane *lane, spr_out *out, size_t len)
 {
 	frame *f = spr_mem_alloc(sizeof(*f) + len);
 
+	(void)lane;
 	if (f == NULL)
 		return (SPR_E_NOMEM);
 	*out = (spr_out){.data = f->data, .len = len, .handle = f};

@@ -359,6 +359,8 @@ turn(spr_dispatcher *self, unsigned documents, unsigned jobs)
 	posted = post_open(self);
 	self->is_timed = posted > 0; /* its time would be the other's */
 	read = read_documents(self, documents);
+	spr_outbox_lane_flush(
+	    self->lane); /* before the turn is called over: the drain waits for what it sees */
 	posted += check_outbox_timeout(self);
 	/* release: who reads false (the drain) sees all that was done before */
 	if (self->message == NULL && self->open_head == NULL && self->waiting == NULL)

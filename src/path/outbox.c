@@ -274,7 +274,7 @@ spr_outbox_post(spr_outbox_lane *self, const spr_job *job, spr_notification *not
 
 	if (!reserve(self, len))
 		return (SPR_POST_BLOCKED);
-	if (transport->out_alloc(&out, len) != SPR_OK) {
+	if (transport->out_alloc(self->lane, &out, len) != SPR_OK) {
 		spr_count(SPR_C_JOBS_FAILED);
 		spr_notification_fail(notification, SPREADER_REASON_OVERLOAD);
 		give_back_bytes(self->outbox, len);
@@ -285,6 +285,15 @@ spr_outbox_post(spr_outbox_lane *self, const spr_job *job, spr_notification *not
 	atomic_fetch_add_explicit(&self->n_out, 1, memory_order_relaxed);
 	(void)transport->lane_send(self->lane, &out, cookie); /* there is room: the lane is ours */
 	return (SPR_POST_OK);
+}
+
+void
+spr_outbox_lane_flush(spr_outbox_lane *self)
+{
+	const spr_transport *transport = self->outbox->config.transport;
+
+	if (transport->lane_flush != NULL)
+		transport->lane_flush(self->lane);
 }
 
 size_t

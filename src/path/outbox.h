@@ -63,6 +63,8 @@ spr_err spr_outbox_dial(spr_outbox *outbox, const char *url);
 spr_err spr_outbox_lane_open(spr_outbox_lane **out, spr_outbox *outbox, unsigned d);
 /* [dispatcher, its lane] */
 spr_post spr_outbox_post(spr_outbox_lane *lane, const spr_job *job, spr_notification *notification);
+/* [dispatcher, its lane] Nothing more is posted for now: what was posted leaves. */
+void spr_outbox_lane_flush(spr_outbox_lane *lane);
 /* [any] What an id adds to a job, in bytes. */
 size_t spr_outbox_id_len(const spr_outbox *outbox);
 /* [dispatcher, its lane] Ends what has not been taken; each such job fails its notification with

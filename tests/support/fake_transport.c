@@ -246,10 +246,11 @@ fake_lane_open(spr_push_lane **out, spr_push *push, unsigned slots, void *lane_a
 }
 
 static spr_err
-fake_out_alloc(spr_out *out, size_t len)
+fake_out_alloc(spr_push_lane *lane, spr_out *out, size_t len)
 {
 	fake_out *self;
 
+	(void)lane;
 	if (atomic_load(&refuses_outs) || (self = spr_mem_alloc(sizeof(*self) + len)) == NULL)
 		return (SPR_E_NOMEM);
 	*self = (fake_out){.len = len};

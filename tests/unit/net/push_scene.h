@@ -99,6 +99,13 @@ close_scene(scene *s)
 	spr_test_cleanup(s->dir);
 }
 
+static inline void
+flush_lane(spr_push_lane *lane)
+{
+	if (transport->lane_flush != NULL)
+		transport->lane_flush(lane);
+}
+
 /* Some are made longer than they are sent. */
 static inline spr_err
 send_job(spr_push_lane *lane, size_t len)
@@ -107,12 +114,13 @@ send_job(spr_push_lane *lane, size_t len)
 	spr_out out;
 	spr_err rv;
 
-	assert_ok(transport->out_alloc(&out, len + spare));
+	assert_ok(transport->out_alloc(lane, &out, len + spare));
 	assert_int_equal(out.len, len + spare);
 	memset(out.data, 'j', len);
 	out.len = len;
 	if ((rv = transport->lane_send(lane, &out, (void *)(uintptr_t)(len + 1))) != SPR_OK)
 		transport->out_free(&out); /* it is still ours */
+	flush_lane(lane);
 	return (rv);
 }
 
@@ -300,9 +308,10 @@ play_dispatcher(void *arg)
 	for (unsigned n = 0; n < N_JOBS; n++) {
 		while (transport->lane_room(lane) == 0)
 			sched_yield();
-		self->is_good &= transport->out_alloc(&out, 10) == SPR_OK;
+		self->is_good &= transport->out_alloc(lane, &out, 10) == SPR_OK;
 		memset(out.data, 'j', 10);
 		self->is_good &= transport->lane_send(lane, &out, (void *)(uintptr_t)11) == SPR_OK;
+		flush_lane(lane);
 	}
 	return (NULL);
 }

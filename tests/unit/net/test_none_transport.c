@@ -41,7 +41,7 @@ test_every_job_is_done_at_once(void **state)
 		assert_ok(transport->lane_open(&lane[i], push, 1, &tallies[i]));
 	for (unsigned n = 1; n <= 10; n++) { /* more than it has slots */
 		assert_true(transport->lane_room(lane[1]) > 0);
-		assert_ok(transport->out_alloc(&out, n));
+		assert_ok(transport->out_alloc(lane[1], &out, n));
 		assert_int_equal(out.len, n);
 		memset(out.data, 'j', n);
 		assert_ok(transport->lane_send(lane[1], &out, &tallies[1].n));
@@ -51,7 +51,7 @@ test_every_job_is_done_at_once(void **state)
 	assert_int_equal(tallies[1].bytes, 55);
 	assert_int_equal(tallies[0].n, 0);
 	transport->lane_abort(lane[1]);
-	assert_ok(transport->out_alloc(&out, 0));
+	assert_ok(transport->out_alloc(lane[1], &out, 0));
 	transport->out_free(&out);
 	assert_true(transport->push_flush(push, 0));
 	transport->push_close(push);
@@ -84,7 +84,7 @@ test_no_memory(void **state)
 	spr_mem_fail_at(2);
 	assert_ok(transport->push_open(&push, &config));
 	assert_fails(transport->lane_open(&lane, push, 1, NULL), SPR_E_NOMEM);
-	assert_fails(transport->out_alloc(&out, 10), SPR_E_NOMEM);
+	assert_fails(transport->out_alloc(lane, &out, 10), SPR_E_NOMEM);
 	assert_null(lane);
 	spr_mem_fail_at(0);
 	transport->push_close(push);

@@ -216,7 +216,7 @@ test_no_memory(void **state)
 	spr_mem_fail_at(1);
 	assert_fails(transport->lane_open(&lane, push, SLOTS, NULL), SPR_E_NOMEM);
 	assert_null(lane);
-	assert_fails(transport->out_alloc(&out, 10), SPR_E_NOMEM);
+	assert_fails(transport->out_alloc(lane, &out, 10), SPR_E_NOMEM);
 	for (unsigned long n = 1; n <= 2; n++) { /* the list, the endpoint */
 		spr_mem_fail_at(n);
 		assert_fails(transport->push_listen(push, "tcp://127.0.0.1:0", bound), SPR_E_NOMEM);
