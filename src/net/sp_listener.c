@@ -1,125 +1,38 @@
 /*
  * sp_listener - nng's stream listener, with what it does not do itself: lock a path, notice that it is gone, come back.
- *
- * The lock file is removed while its lock is held; whoever gets a lock looks whether the file it has locked is still the one
- * at that path, and tries again if not.
  */
 #include "net/sp_listener.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "net/sp_path.h"
 #include "net/tls.h"
 
 struct spr_sp_listener {
 	nng_stream_listener *stream;
-	char url[SPR_URL_MAX];  /* with the port really bound */
-	char path[SPR_URL_MAX]; /* of an ipc address; else "" */
-	char lock_path[SPR_URL_MAX + 8];
-	int lock_fd;
-	dev_t device;
-	ino_t inode;
+	char url[SPR_URL_MAX]; /* with the port really bound */
+	spr_sp_path path;      /* of an ipc address */
 	int probe_fd;
 	unsigned tls_generation;
 };
 
-static const char *
-path_of(const char *url)
-{
-	static const char *const schemes[] = {"ipc://", "unix://"};
-
-	for (unsigned i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
-		if (strncmp(url, schemes[i], strlen(schemes[i])) == 0)
-			return (url + strlen(schemes[i]));
-	}
-	return ("");
-}
-
-/* ---- the lock ---- */
-
-static bool
-is_still_there(int fd, const char *path)
-{
-	struct stat mine, there;
-
-	return (fstat(fd, &mine) == 0 && stat(path, &there) == 0 && mine.st_dev == there.st_dev &&
-		mine.st_ino == there.st_ino);
-}
-
-static spr_err
-take_lock(spr_sp_listener *self)
-{
-	for (;;) {
-		if ((self->lock_fd = open(self->lock_path,
-					  O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0)
-			return (spr_fail(SPR_E_ADDRESS, "listen on %s: lock %s: %s; check the URL",
-					 self->url, self->lock_path, strerror(errno)));
-		if (flock(self->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-			int cause = errno;
-
-			close(self->lock_fd);
-			self->lock_fd = -1;
-			if (cause == EINTR)
-				continue;
-			if (cause != EWOULDBLOCK)
-				return (spr_fail(SPR_E_ADDRESS, "listen on %s: lock %s: %s",
-						 self->url, self->lock_path, strerror(cause)));
-			return (spr_fail(
-			    SPR_E_ADDRESS,
-			    "listen on %s: %s is locked by another process; stop that one or use "
-			    "another path",
-			    self->url, self->lock_path));
-		}
-		if (is_still_there(self->lock_fd, self->lock_path))
-			return (SPR_OK);
-		close(self->lock_fd); /* its owner removed it between our open and our lock */
-	}
-}
-
-static void
-give_lock_back(spr_sp_listener *self)
-{
-	if (self->lock_fd < 0)
-		return;
-	(void)unlink(self->lock_path);
-	close(self->lock_fd);
-	self->lock_fd = -1;
-}
-
 /* ---- the address ---- */
-
-/* nng would take a file that is no socket for a stale one, and remove it. */
-static spr_err
-check_path(const spr_sp_listener *self)
-{
-	struct stat there;
-
-	if (lstat(self->path, &there) == 0 && !S_ISSOCK(there.st_mode))
-		return (spr_fail(SPR_E_ADDRESS,
-				 "listen on %s: there is a file that is no socket; remove it or "
-				 "use another path",
-				 self->url));
-	return (SPR_OK);
-}
 
 static spr_err
 bind_stream(spr_sp_listener *self, int *port)
 {
-	struct stat there;
 	spr_err rv;
 	int nrv;
 
-	if (self->path[0] != '\0' && (rv = check_path(self)) != SPR_OK)
+	/* nng would take a file that is no socket for a stale one, and remove it */
+	if ((rv = spr_sp_path_check(&self->path)) != SPR_OK)
 		return (rv);
 	if ((nrv = nng_stream_listener_alloc(&self->stream, self->url)) != 0)
 		return (spr_nng_fail_listen(self->url, nrv));
@@ -138,10 +51,7 @@ bind_stream(spr_sp_listener *self, int *port)
 	}
 	if (port != NULL)
 		(void)nng_stream_listener_get_int(self->stream, NNG_OPT_TCP_BOUND_PORT, port);
-	if (self->path[0] != '\0' && stat(self->path, &there) == 0) {
-		self->device = there.st_dev;
-		self->inode = there.st_ino;
-	}
+	spr_sp_path_note(&self->path);
 	return (SPR_OK);
 }
 
@@ -149,21 +59,16 @@ spr_err
 spr_sp_listener_open(spr_sp_listener **out, const char *url, char *bound)
 {
 	spr_sp_listener *self = spr_mem_zalloc(sizeof(*self));
-	spr_err rv = SPR_OK;
+	spr_err rv;
 	int port = 0;
 
 	if (self == NULL)
 		return (SPR_E_NOMEM);
-	self->lock_fd = self->probe_fd = -1;
-	if (strlen(url) >= sizeof(self->url)) {
-		rv = spr_fail(SPR_E_ADDRESS, "listen on %s: longer than %d bytes", url,
-			      SPR_URL_MAX - 1);
+	self->probe_fd = -1;
+	if ((rv = spr_sp_path_init(&self->path, url)) != SPR_OK)
 		goto fail;
-	}
 	strcpy(self->url, url);
-	strcpy(self->path, path_of(url));
-	snprintf(self->lock_path, sizeof(self->lock_path), "%s.lock", self->path);
-	if ((self->path[0] != '\0' && (rv = take_lock(self)) != SPR_OK) ||
+	if ((rv = spr_sp_path_lock(&self->path)) != SPR_OK ||
 	    (rv = bind_stream(self, &port)) != SPR_OK)
 		goto fail;
 	spr_nng_bound_url(url, port, bound);
@@ -186,11 +91,7 @@ spr_sp_listener_stream(spr_sp_listener *self)
 bool
 spr_sp_listener_is_there(const spr_sp_listener *self)
 {
-	struct stat there;
-
-	return (self->stream != NULL && (self->path[0] == '\0' || (stat(self->path, &there) == 0 &&
-								   there.st_dev == self->device &&
-								   there.st_ino == self->inode)));
+	return (self->stream != NULL && spr_sp_path_is_there(&self->path));
 }
 
 /* The length, 0 for an address that cannot be connected to. */
@@ -304,7 +205,7 @@ void
 spr_sp_listener_close(spr_sp_listener *self)
 {
 	unbind(self);
-	give_lock_back(self);
+	spr_sp_path_unlock(&self->path);
 }
 
 void
