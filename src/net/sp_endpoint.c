@@ -11,7 +11,8 @@
  * TLS: nng begins its handshake with our first operation, and while that waits for the peer's part of it an abort of the
  * operation is not heard. So what is shaking hands over TLS is cut by closing its stream, which for these streams, unlike
  * the others, is safe at any moment. Between two accepts, or dials, the certificates are looked at, and replaced when
- * others have been loaded.
+ * others have been loaded. An accept that is out has the old ones, so the load ends it: whoever connects behind a load is shown
+ * the new ones.
  */
 #include "net/sp_endpoint.h"
 
@@ -59,6 +60,7 @@ struct spr_sp_endpoint {
 	nng_aio *aio;
 	spr_timer pause, watch; /* the watch is a listener's */
 	bool is_ipc, is_tls;
+	spr_tls_watcher watcher; /* a listener's */
 	char url[SPR_URL_MAX];
 	unsigned max_handshakes;
 
@@ -80,35 +82,59 @@ struct spr_sp_endpoint {
 	bool wants_revival, is_stopping;
 };
 
-/* Nothing is under way: of a listener that is being accepted from nng would read what is replaced. */
+/* Nothing is under way: of a listener that is being accepted from nng would read what is replaced. A listener's mutex is held. */
 static spr_err
-renew_certificates(spr_sp_endpoint *self)
+renew_certificates(spr_sp_endpoint *self, bool *was_stale)
 {
-	bool is_stale;
-	spr_err rv;
-
+	*was_stale = false;
 	if (!self->is_listening)
 		return (spr_tls_renew_dialer(self->dialer, self->url, &self->tls_generation));
+	*was_stale = spr_sp_listener_is_stale(self->listener);
+	return (spr_sp_listener_renew(self->listener));
+}
+
+/* Under the mutex from the look to the accept: a load meets an accept that it can end, or is met by the look. */
+static void
+next_secure_stream(spr_sp_endpoint *self)
+{
+	bool was_stale;
+	spr_err rv;
+
 	pthread_mutex_lock(&self->mutex);
-	is_stale = spr_sp_listener_is_stale(self->listener);
-	rv = spr_sp_listener_renew(self->listener);
+	rv = renew_certificates(self, &was_stale);
+	if (self->is_listening)
+		nng_stream_listener_accept(spr_sp_listener_stream(self->listener), self->aio);
+	else
+		nng_stream_dialer_dial(self->dialer, self->aio);
 	pthread_mutex_unlock(&self->mutex);
-	if (is_stale && rv == SPR_OK)
+	if (rv != SPR_OK)
+		spr_error("CERTIFICATE-KEPT", "url=\"%s\" why=\"%s; the one before stays\"",
+			  self->url, spr_error_text(rv));
+	else if (was_stale)
 		spr_info("CERTIFICATE-RENEWED", "url=\"%s\"", self->url);
-	return (rv);
 }
 
 static void
 next_stream(spr_sp_endpoint *self)
 {
-	if (self->is_tls && renew_certificates(self) != SPR_OK)
-		spr_error("CERTIFICATE-KEPT", "url=\"%s\" why=\"%s; the one before stays\"",
-			  self->url, spr_error_text(SPR_E_CONFIG));
-	if (self->is_listening)
+	if (self->is_tls)
+		next_secure_stream(self);
+	else if (self->is_listening)
 		/* nobody replaces it but this thread */
 		nng_stream_listener_accept(spr_sp_listener_stream(self->listener), self->aio);
 	else
 		nng_stream_dialer_dial(self->dialer, self->aio);
+}
+
+/* [main] */
+static void
+on_load(void *arg)
+{
+	spr_sp_endpoint *self = arg;
+
+	pthread_mutex_lock(&self->mutex);
+	nng_aio_abort(self->aio, NNG_ECANCELED);
+	pthread_mutex_unlock(&self->mutex);
 }
 
 static void
@@ -387,7 +413,7 @@ on_watch(void *arg)
 	if (!self->is_stopping) {
 		self->wants_revival = self->wants_revival || is_dead(self);
 		/* an accept that is out ends; one that is about to begin is met at the next look */
-		if (self->wants_revival || spr_sp_listener_is_stale(self->listener))
+		if (self->wants_revival)
 			nng_aio_abort(self->aio, NNG_ECANCELED);
 	}
 	pthread_mutex_unlock(&self->mutex);
@@ -434,6 +460,10 @@ on_pause(void *arg)
 static void
 accepted(spr_sp_endpoint *self, int rv)
 {
+	if (rv == NNG_ECANCELED) { /* by us, or it is the end and nothing begins any more */
+		go_on(self);
+		return;
+	}
 	count_accept(self, rv);
 	if (rv != 0) {
 		accept_later(self);
@@ -478,6 +508,8 @@ open_listener(spr_sp_endpoint *self, const char *url, char *bound)
 	if ((rv = spr_sp_listener_open(&self->listener, url, bound)) != SPR_OK)
 		return (rv);
 	snprintf(self->url, sizeof(self->url), "%s", bound);
+	if (self->is_tls)
+		spr_tls_watch(&self->watcher);
 	spr_timer_arm(&self->watch, WATCH_MS);
 	return (SPR_OK);
 }
@@ -485,6 +517,7 @@ open_listener(spr_sp_endpoint *self, const char *url, char *bound)
 static spr_err
 open_dialer(spr_sp_endpoint *self, const char *url)
 {
+	bool was_stale;
 	int rv;
 
 	if ((rv = nng_stream_dialer_alloc(&self->dialer, url)) != 0)
@@ -492,7 +525,7 @@ open_dialer(spr_sp_endpoint *self, const char *url)
 		    spr_fail(SPR_E_ADDRESS, "dial %s: %s; check the URL", url, nng_strerror(rv)));
 	(void)nng_stream_dialer_set_bool(self->dialer, NNG_OPT_TCP_KEEPALIVE, true);
 	snprintf(self->url, sizeof(self->url), "%s", url);
-	return (renew_certificates(self));
+	return (renew_certificates(self, &was_stale));
 }
 
 spr_err
@@ -516,6 +549,7 @@ spr_sp_endpoint_open(spr_sp_endpoint **out, const spr_sp_endpoint_config *config
 	self->is_ipc = strncmp(url, "ipc", 3) == 0 || strncmp(url, "unix", 4) == 0 ||
 		       strncmp(url, "abstract", 8) == 0;
 	self->is_tls = spr_tls_is_url(url);
+	self->watcher = (spr_tls_watcher){.on_load = on_load, .arg = self};
 	pthread_mutex_init(&self->mutex, NULL);
 	spr_timer_init(&self->pause, on_pause, self);
 	spr_timer_init(&self->watch, on_watch, self);
@@ -570,6 +604,7 @@ stop_listener(spr_sp_endpoint *self)
 	self->is_stopping = true; /* it is opened no more */
 	pthread_mutex_unlock(&self->mutex);
 	spr_timer_stop(&self->watch);
+	spr_tls_unwatch(&self->watcher);
 	if (self->listener != NULL)
 		spr_sp_listener_close(self->listener);
 }

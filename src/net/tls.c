@@ -31,10 +31,14 @@ typedef struct material {
 	struct material *older;
 } material;
 
-/* guarded by the mutex, which is taken alone */
+/* guarded by the mutex, which is taken last */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static material *current;
 static unsigned n_loads = 1;
+
+/* guarded by a mutex of its own, which is taken first: on_load may use all of this module but its list */
+static pthread_mutex_t watchers_mutex = PTHREAD_MUTEX_INITIALIZER;
+static spr_tls_watcher *watchers;
 
 /* ---- files ---- */
 
@@ -217,6 +221,37 @@ read_material(material *self, const char *cert, const char *key, const char *ca)
 	return (try_texts(self));
 }
 
+void
+spr_tls_watch(spr_tls_watcher *watcher)
+{
+	pthread_mutex_lock(&watchers_mutex);
+	watcher->next = watchers;
+	watchers = watcher;
+	pthread_mutex_unlock(&watchers_mutex);
+}
+
+void
+spr_tls_unwatch(spr_tls_watcher *watcher)
+{
+	spr_tls_watcher **at = &watchers;
+
+	pthread_mutex_lock(&watchers_mutex);
+	while (*at != NULL && *at != watcher)
+		at = &(*at)->next;
+	if (*at != NULL)
+		*at = watcher->next;
+	pthread_mutex_unlock(&watchers_mutex);
+}
+
+static void
+tell_watchers(void)
+{
+	pthread_mutex_lock(&watchers_mutex);
+	for (spr_tls_watcher *w = watchers; w != NULL; w = w->next)
+		w->on_load(w->arg);
+	pthread_mutex_unlock(&watchers_mutex);
+}
+
 static bool
 is_same_text(const char *a, const char *b)
 {
@@ -246,6 +281,8 @@ spr_tls_load(const char *cert, const char *key, const char *ca)
 		n_loads++;
 	}
 	pthread_mutex_unlock(&mutex);
+	if (self == NULL)
+		tell_watchers();
 	free_material(self); /* nothing new */
 	return (SPR_OK);
 }

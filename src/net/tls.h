@@ -31,6 +31,18 @@ spr_err spr_tls_load(const char *cert, const char *key, const char *ca);
 /* [main] */
 void spr_tls_unload(void);
 
+/* Told on main, before spr_tls_load() returns, that it has loaded others. Must not block. */
+typedef struct spr_tls_watcher spr_tls_watcher;
+struct spr_tls_watcher {
+	void (*on_load)(void *arg);
+	void *arg;
+	spr_tls_watcher *next;
+};
+/* [any] */
+void spr_tls_watch(spr_tls_watcher *watcher);
+/* [any, holding nothing that on_load takes] When it returns, on_load does not run and never will. One that never watched is fine. */
+void spr_tls_unwatch(spr_tls_watcher *watcher);
+
 /* [any] tls+tcp:// and wss:// */
 bool spr_tls_is_url(const char *url);
 /* [any] Changes with what is loaded; never 0. */

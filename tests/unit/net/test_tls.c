@@ -1,18 +1,23 @@
 /*
- * test_tls - what is wrong with a file is said with its name, and what was loaded before stays.
+ * test_tls - what is wrong with a file is said with its name, and what was loaded before stays; what is loaded reaches whoever
+ * connects afterwards.
  */
 #include "net/tls.h"
 
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <nng/nng.h>
+#include <nng/protocol/pipeline0/push.h>
 #include <nng/supplemental/tls/tls.h>
 
 #include "base/mem.h"
 #include "certs.h"
+#include "net/net.h"
+#include "net/timer.h"
 #include "proc.h"
 #include "spr_test.h"
 
@@ -41,6 +46,8 @@ setup(void **state)
 	spr_certs_make(dir, "ca", "a", false);
 	spr_certs_make(dir, "ca", "b", false);
 	spr_certs_make(dir, "ca", "expired", true);
+	spr_certs_authority(dir, "other-ca");
+	spr_certs_make(dir, "other-ca", "other", false);
 	assert_non_null(file = fopen(path_of("text"), "w"));
 	fputs("no certificate", file);
 	fclose(file);
@@ -154,6 +161,113 @@ test_out_of_memory(void **state)
 	assert_true(n > 1);
 }
 
+/* ---- what listens ---- */
+
+static bool
+drop(void *arg, unsigned receive, spr_buf *buf)
+{
+	(void)arg;
+	(void)receive;
+	spr_buf_drop(buf);
+	return (true);
+}
+
+static void
+listen_secure(spr_pull **pull, char *bound)
+{
+	const spr_pull_config config = {.receives = 1, .max_message = 1000, .on_receive = drop};
+
+	assert_ok(spr_transport_nng.pull_open(pull, &config));
+	assert_ok(spr_transport_nng.pull_listen(*pull, "tls+tcp://localhost:0", bound));
+	spr_transport_nng.pull_start(*pull);
+}
+
+static void
+stop_listening(spr_pull *pull)
+{
+	spr_transport_nng.pull_stop(pull);
+	spr_transport_nng.pull_close(pull);
+}
+
+/* Of somebody who trusts this authority alone. */
+static int
+dial(const char *url, const char *ca)
+{
+	char *authority = spr_read_file(path_of(ca));
+	nng_tls_config *config;
+	nng_dialer dialer;
+	nng_socket socket;
+	int rv;
+
+	assert_int_equal(nng_tls_config_alloc(&config, NNG_TLS_MODE_CLIENT), 0);
+	assert_int_equal(nng_tls_config_ca_chain(config, authority, NULL), 0);
+	assert_int_equal(nng_tls_config_auth_mode(config, NNG_TLS_AUTH_MODE_REQUIRED), 0);
+	assert_int_equal(nng_tls_config_server_name(config, "localhost"), 0);
+	assert_int_equal(nng_push0_open(&socket), 0);
+	assert_int_equal(nng_dialer_create(&dialer, socket, url), 0);
+	assert_int_equal(nng_dialer_set_ptr(dialer, NNG_OPT_TLS_CONFIG, config), 0);
+	rv = nng_dialer_start(dialer, 0);
+	nng_close(socket);
+	nng_tls_config_free(config);
+	free(authority);
+	return (rv);
+}
+
+static void
+wait_on(void *arg)
+{
+	while (sem_wait(arg) != 0)
+		continue;
+}
+
+/* The timers' thread is held meanwhile, so it is not the watch, nor anything else in its own time, that brings them. */
+static void
+test_a_load_reaches_the_next_peer(void **state)
+{
+	spr_timer timer;
+	spr_pull *pull;
+	char bound[SPR_URL_MAX];
+	sem_t go_on;
+
+	(void)state;
+	sem_init(&go_on, 0, 0);
+	assert_ok(spr_tls_load(path_of("a.pem"), path_of("a.key"), NULL));
+	listen_secure(&pull, bound);
+	assert_ok(spr_timers_hold());
+	spr_timer_init(&timer, wait_on, &go_on);
+	spr_timer_arm(&timer, 0);
+	assert_int_equal(dial(bound, "ca.pem"), 0);
+	for (unsigned i = 0; i < 10; i++) {
+		const char *ca = i % 2 == 0 ? "other-ca.pem" : "ca.pem";
+
+		if (i % 2 == 0)
+			assert_ok(spr_tls_load(path_of("other.pem"), path_of("other.key"), NULL));
+		else
+			assert_ok(spr_tls_load(path_of("b.pem"), path_of("b.key"), NULL));
+		assert_int_equal(dial(bound, ca), 0);
+		assert_int_not_equal(dial(bound, i % 2 == 0 ? "ca.pem" : "other-ca.pem"), 0);
+	}
+	sem_post(&go_on);
+	stop_listening(pull);
+	spr_timer_stop(&timer);
+	spr_timers_drop();
+	sem_destroy(&go_on);
+}
+
+/* What listened is told nothing any more. */
+static void
+test_a_load_behind_the_end(void **state)
+{
+	spr_pull *pull;
+	char bound[SPR_URL_MAX];
+
+	(void)state;
+	assert_ok(spr_tls_load(path_of("a.pem"), path_of("a.key"), NULL));
+	listen_secure(&pull, bound);
+	stop_listening(pull);
+	assert_ok(spr_tls_load(path_of("b.pem"), path_of("b.key"), NULL));
+}
+
 int
 main(void)
 {
@@ -162,6 +276,8 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_what_was_loaded_stays, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_what_a_url_needs, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_out_of_memory, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_a_load_reaches_the_next_peer, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_a_load_behind_the_end, setup, teardown),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));
