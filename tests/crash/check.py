@@ -17,6 +17,7 @@ class Record:
     notes: list = dataclasses.field(default_factory=list)  # (noted_ns, number, job, callback, payload_bytes)
     acks: list = dataclasses.field(default_factory=list)  # (seen_ns, number)
     dead: dict = dataclasses.field(default_factory=dict)  # number -> reason
+    letters: list = dataclasses.field(default_factory=list)  # (number or None, reason) out of the daemons' dead-letter files
     # per daemon: what was answered ok last, by (pattern, callback), and what it lists
     subscribed: dict = dataclasses.field(default_factory=dict)
     unsubscribed: dict = dataclasses.field(default_factory=dict)
@@ -59,6 +60,19 @@ def read_acks(path):
     return acks, nacks
 
 
+def read_letters(paths):
+    """A daemon that was killed may leave half a letter, on a line of its own."""
+    letters = []
+    for path in paths:
+        for line in path.read_bytes().splitlines():
+            try:
+                letter = json.loads(line)
+            except ValueError:
+                continue
+            letters.append((number_of(letter["id"]) if "id" in letter else None, letter["reason"]))
+    return letters
+
+
 def number_of(id):
     return int(id.removeprefix("n"))
 
@@ -82,8 +96,17 @@ def check_notes(record, verdict):
     return first
 
 
+def check_letters(record, verdict):
+    """Which notifications a daemon gave up for good, and said so; whatever has no id was never sent. Returns their numbers."""
+    for number, reason in record.letters:
+        if number is None:
+            verdict.add("dead letter of what nobody sent", reason)
+    return {number for number, _ in record.letters if number is not None}
+
+
 def check_jobs(record, first, verdict):
-    jobs = 0
+    """Returns how many jobs were wanted, and how many of those a daemon gave up instead."""
+    jobs, kept, given_up = 0, 0, check_letters(record, verdict)
     for number in record.accepted:
         if record.plan.is_bad(number):
             if not record.dead.get(number, "").startswith("no_predicate"):
@@ -94,9 +117,13 @@ def check_jobs(record, first, verdict):
             continue
         for callback in record.plan.callbacks(number):
             jobs += 1
-            if (number, callback) not in first:
+            if (number, callback) in first:
+                continue
+            if number in given_up:
+                kept += 1
+            else:
                 verdict.add("lost", f"n{number} to {callback}")
-    return jobs
+    return jobs, kept
 
 
 def check_acks(record, first, verdict):
@@ -121,7 +148,7 @@ def check_subscriptions(record, verdict):
 def check(record):
     verdict = Verdict()
     first = check_notes(record, verdict)
-    jobs = check_jobs(record, first, verdict)
+    jobs, kept = check_jobs(record, first, verdict)
     if record.confirms:
         check_acks(record, first, verdict)
     check_subscriptions(record, verdict)
@@ -131,5 +158,7 @@ def check(record):
         "dead-lettered": len(record.dead),
         "duplicates": len(record.notes) - len(first),
         "lost": verdict.problems.get("lost", [0])[0],
+        "dead letters of daemons": len(record.letters),
+        "jobs only there": kept,
     }
     return verdict

@@ -89,6 +89,27 @@ class CheckTest(unittest.TestCase):
         self.assertEqual(self.problems(lambda r: r.dead.update({bad: ""})), {"not dead-lettered as no_predicate": 1})
         self.assertEqual(self.problems(lambda r: r.dead.update({3: "attempts"})), {"dead-lettered, and was deliverable": 1})
 
+    def test_dead_letters_of_daemons(self):
+        number = self.good.notes[10][1]
+
+        def give_up(record):
+            record.notes.pop(10)
+            record.acks = [ack for ack in record.acks if ack[1] != number]
+            record.letters = [(number, "refused")]
+
+        self.assertEqual(self.problems(give_up), {})
+        self.assertEqual(self.problems(lambda r: r.letters.append((None, "not_json"))), {"dead letter of what nobody sent": 1})
+        record = copy.deepcopy(self.good)
+        give_up(record)
+        figures = check.check(record).figures
+        self.assertEqual((figures["lost"], figures["jobs only there"], figures["dead letters of daemons"]), (0, 1, 1))
+
+    def test_a_dead_letter_does_not_excuse_an_ack(self):
+        def change(record):
+            record.letters = [(record.notes.pop(10)[1], "refused")]
+
+        self.assertEqual(self.problems(change), {"acked before the last receipt": 1})
+
     def test_foreign_jobs_and_payloads(self):
         note = self.good.notes[0]
         self.assertEqual(
@@ -104,6 +125,8 @@ class CheckTest(unittest.TestCase):
             self.assertEqual(check.read_notes([path]), [(1, 2, 3, 4, 5)])
             path.write_bytes(b'7 {"ack":["n1","n2"]}\n9 {"nack":[{"id":"n3","reason":"overload"}]}\n')
             self.assertEqual(check.read_acks(path), ([(7, 1), (7, 2)], {"overload": 1}))
+            path.write_bytes(b'{"reason":"refused","id":"n7"}\n{"reason":"ref\n{"reason":"no_id"}\n')
+            self.assertEqual(check.read_letters([path]), [(7, "refused"), (None, "no_id")])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Every process listens where the kernel likes and tells it in a ready file; the proxy's front ports stay, so peers find whoever
 was started last.
 """
+import contextlib
 import ctypes
 import json
 import mmap
@@ -75,6 +76,9 @@ class Process:
     def on_ready(self, listening):
         pass
 
+    def lead_nowhere(self):
+        """Its ports may be another's from now on."""
+
     def ready_file(self):
         return self.world.folder / f"{self.name}.ready"
 
@@ -106,6 +110,7 @@ class Process:
         if code is not None:
             self.process = None
             self.restart_at = now + 0.1
+            self.lead_nowhere()
             self.world.on_exit(self, code)
         elif self.ready_at is None:
             self.look_for_ready(now)
@@ -131,6 +136,7 @@ class Process:
         self.process.kill()
         code = self.process.wait()
         self.process, self.restart_at = None, restart_at
+        self.lead_nowhere()
         self.page.set(FaultPage.STOP, 0)
         if code != -signal.SIGKILL:
             self.world.on_exit(self, code)
@@ -170,6 +176,10 @@ class Daemon(Process):
             if link in listening:
                 self.world.proxy.lead(f"{self.name}.{link}", listening[link])
 
+    def lead_nowhere(self):
+        for link in self.LINKS:
+            self.world.proxy.lead(f"{self.name}.{link}", 0)
+
     def url(self, link):
         return f"tcp://127.0.0.1:{self.ports[link]}"
 
@@ -183,7 +193,7 @@ class Queue(Process):
         self.ports = {link: world.proxy.link(f"queue.{link}") for link in self.LINKS}
 
     def command(self):
-        flags = ["--store", "queue.db", "--ready-file", str(self.ready_file()), "--visibility-timeout", "5s", "--retry-longest", "4s", "--log-format", "text"]
+        flags = ["--store", "queue.db", "--ready-file", str(self.ready_file()), "--visibility-timeout", "5s", "--log-format", "text"]
         for kind in ("submit", "answer", "control"):
             flags += [f"--{kind}-listen", "tcp://127.0.0.1:0"]
         for daemon in self.world.daemons:
@@ -195,6 +205,10 @@ class Queue(Process):
             self.world.proxy.lead(f"queue.{link}", listening[link])
         for daemon in self.world.daemons:
             self.world.proxy.lead(f"{daemon.name}.answers", listening["answer"])
+
+    def lead_nowhere(self):
+        for link in (*(f"queue.{link}" for link in self.LINKS), *(f"{daemon.name}.answers" for daemon in self.world.daemons)):
+            self.world.proxy.lead(link, 0)
 
     def url(self, link):
         return f"tcp://127.0.0.1:{self.ports[link]}"
@@ -228,8 +242,9 @@ class Proxy:
         self.links = []
 
     def tell(self, *command):
-        self.process.stdin.write(json.dumps(command) + "\n")
-        self.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # World.poll() sees that it ended
+            self.process.stdin.write(json.dumps(command) + "\n")
+            self.process.stdin.flush()
 
     def link(self, name, path=None):
         self.tell("link", name, str(path) if path else None)
