@@ -19,7 +19,7 @@ class Schedule:
     # kind: weight
     KINDS = {
         "kill daemon": 3, "kill queue": 3, "kill worker": 4, "point": 7, "stop": 3, "drain": 1, "mute worker": 2, "slow worker": 1,
-        "cut": 4, "stall": 2, "disk full": 2, "file limit": 1, "clock": 3, "memory": 3,
+        "cut": 4, "stall": 2, "disk full": 2, "file limit": 1, "small disk": 2, "clock": 3, "memory": 3,
     }
 
     def __init__(self, world, rng, only=None):
@@ -155,6 +155,13 @@ class Schedule:
             self.count(f"disk full {process.kind}")
             process.page.set(FaultPage.DISK, 1)
             self.at(self.rng.uniform(0.3, 2), lambda: process.page.set(FaultPage.DISK, 0))
+
+    def small_disk(self):
+        """Really full, but for a page or two."""
+        if process := self.pick([p for p in (*self.world.daemons, self.world.queue) if p.disk]):
+            self.count(f"small disk {process.kind}")
+            process.disk.fill(self.rng.choice((0, 8192, 100000)))
+            self.at(self.rng.uniform(0.3, 2), process.disk.heal)
 
     def file_limit(self):
         if process := self.pick([*self.world.daemons, self.world.queue]):

@@ -8,6 +8,7 @@ import ctypes
 import json
 import mmap
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -51,6 +52,34 @@ class FaultPage:
             self.set(field, 0)
 
 
+class SmallDisk:
+    """A file system of its own, to be mounted by who may (crash has gone to a mount namespace of its own for that)."""
+
+    SIZE = 48 << 20
+
+    def __init__(self, path):
+        self.path, self.is_filled = path, False
+        path.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self.SIZE}", "tmpfs", path], check=True)
+
+    def fill(self, left):
+        free = os.statvfs(self.path)
+        self.is_filled = True
+        with contextlib.suppress(OSError), open(self.path / "ballast", "wb") as file:  # somebody else wrote: a little stays free
+            os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - left)
+
+    def heal(self):
+        (self.path / "ballast").unlink(missing_ok=True)
+        self.is_filled = False
+
+    def end(self):
+        """What is on it stays, for who looks at it."""
+        self.heal()
+        shutil.copytree(self.path, self.path.with_suffix(".files"))
+        subprocess.run(["umount", self.path], check=True)
+        self.path.rmdir()
+
+
 def die_with_parent():
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -64,6 +93,7 @@ class Process:
     def __init__(self, world, name):
         self.world, self.name, self.kind = world, name, name.rstrip("0123456789")
         self.page = FaultPage(world.folder / f"{name}.faults")
+        self.disk = None  # where its store is, if that is a small one
         self.process, self.lives, self.restart_at, self.ready_at = None, 0, 0.0, None
         self.stopped = False  # by a SIGSTOP of ours
         self.excused = False  # this life began with failing memory or a full disk, or met it before it was ready
@@ -79,13 +109,20 @@ class Process:
     def lead_nowhere(self):
         """Its ports may be another's from now on."""
 
+    def use_small_disk(self):
+        self.disk = SmallDisk(self.world.folder / f"{self.name}.disk")
+
+    def file(self, name):
+        return str((self.disk.path if self.disk else self.world.folder) / name)
+
     def ready_file(self):
         return self.world.folder / f"{self.name}.ready"
 
     def start(self):
         self.ready_file().unlink(missing_ok=True)
         self.lives += 1
-        self.excused, self.stopped, self.ready_at = self.page.is_short(), False, None
+        self.excused = self.page.is_short() or (self.disk is not None and self.disk.is_filled)
+        self.stopped, self.ready_at = False, None
         self.process = subprocess.Popen(
             self.command(), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, cwd=self.world.folder,
             env=os.environ | {"SPR_FAULTS": str(self.page.path)}, preexec_fn=die_with_parent,
@@ -161,7 +198,8 @@ class Daemon(Process):
         self.ports = {link: world.proxy.link(f"{self.name}.{link}") for link in self.LINKS}
 
     def command(self):
-        flags = ["--store", f"{self.name}.db", "--ready-file", str(self.ready_file()), "--dead-letter", f"{self.name}.dead"]
+        flags = ["--store", self.file(f"{self.name}.db"), "--ready-file", str(self.ready_file())]
+        flags += ["--dead-letter", self.file(f"{self.name}.dead")]
         for kind in ("intake", "outbox", "control"):
             flags += [f"--{kind}-listen", "tcp://127.0.0.1:0"]
         flags += ["--ack-dial", f"tcp://127.0.0.1:{self.answer_port}", "--log-level", "info", "--log-format", "text"]
@@ -193,7 +231,8 @@ class Queue(Process):
         self.ports = {link: world.proxy.link(f"queue.{link}") for link in self.LINKS}
 
     def command(self):
-        flags = ["--store", "queue.db", "--ready-file", str(self.ready_file()), "--visibility-timeout", "5s", "--log-format", "text"]
+        flags = ["--store", self.file("queue.db"), "--ready-file", str(self.ready_file())]
+        flags += ["--visibility-timeout", "5s", "--log-format", "text"]
         for kind in ("submit", "answer", "control"):
             flags += [f"--{kind}-listen", "tcp://127.0.0.1:0"]
         for daemon in self.world.daemons:
@@ -293,10 +332,15 @@ class World:
     def heal(self):
         for process in self.processes:
             process.page.heal()
+            if process.disk:
+                process.disk.heal()
             process.signal(signal.SIGCONT)
             process.stopped = False
 
     def end(self):
         for process in self.processes:
             process.kill(float("inf"))
+            if process.disk:
+                process.disk.end()
+                process.disk = None
         self.proxy.end()
