@@ -2,7 +2,7 @@
  * tls - who gets in over tls+tcp, wss and https, with a good certificate, an expired one, another authority's and none;
  * and certificates that are replaced while the daemon runs. The peers are nng's own sockets and Python's ssl.
  */
-#include "flow.h"
+#include "flow_tls.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -11,14 +11,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <nng/nng.h>
 #include <nng/protocol/pipeline0/pull.h>
 #include <nng/protocol/pipeline0/push.h>
 #include <nng/protocol/reqrep0/rep.h>
 #include <nng/protocol/reqrep0/req.h>
-#include <nng/supplemental/tls/tls.h>
 
-#include "certs.h"
 #include "connect_and_close.h"
 #include "spr_test.h"
 
@@ -27,121 +24,13 @@
 #define JOB      "{\"s\":\"http://a\",\"payload\":" BODY "}"
 #define VERSION  "{\"op\":\"version\"}"
 
-/* Files "<name>.pem", in the test's folder. */
-static char *
-path_of(flow *f, const char *name, const char *suffix)
-{
-	static char paths[8][128];
-	static unsigned n;
-	char *path = paths[n++ % 8];
-
-	snprintf(path, sizeof(paths[0]), "%s/%s.%s", f->dir, name, suffix);
-	return (path);
-}
-
-static void
-make_all(flow *f)
-{
-	spr_certs_authority(f->dir, "ca");
-	spr_certs_authority(f->dir, "other-ca");
-	spr_certs_make(f->dir, "ca", "server", false);
-	spr_certs_make(f->dir, "ca", "good", false);
-	spr_certs_make(f->dir, "ca", "expired", true);
-	spr_certs_make(f->dir, "other-ca", "foreign", false);
-}
-
-static void
-start_secure(flow *f, const char *ack)
-{
-	const char *flags[] = {"--tls-cert",
-			       path_of(f, "server", "pem"),
-			       "--tls-key",
-			       path_of(f, "server", "key"),
-			       "--tls-ca",
-			       path_of(f, "ca", "pem"),
-			       "--intake-listen",
-			       "tls+tcp://localhost:0",
-			       "--outbox-listen",
-			       "tls+tcp://localhost:0",
-			       "--control-listen",
-			       "tls+tcp://localhost:0",
-			       "--http-listen",
-			       "127.0.0.1:0",
-			       ack != NULL ? "--ack-dial" : NULL,
-			       ack,
-			       NULL};
-
-	start_daemon(f, flags);
-}
-
-static nng_tls_config *
-config_of(flow *f, nng_tls_mode mode, const char *ca, const char *name)
-{
-	char *cert = name != NULL ? spr_read_file(path_of(f, name, "pem")) : NULL;
-	char *key = name != NULL ? spr_read_file(path_of(f, name, "key")) : NULL;
-	char *authority = spr_read_file(path_of(f, ca, "pem"));
-	nng_tls_config *config;
-
-	assert_int_equal(nng_tls_config_alloc(&config, mode), 0);
-	assert_int_equal(nng_tls_config_ca_chain(config, authority, NULL), 0);
-	assert_int_equal(nng_tls_config_auth_mode(config, NNG_TLS_AUTH_MODE_REQUIRED), 0);
-	if (mode == NNG_TLS_MODE_CLIENT)
-		assert_int_equal(nng_tls_config_server_name(config, "localhost"), 0);
-	if (name != NULL)
-		assert_int_equal(nng_tls_config_own_cert(config, cert, key, NULL), 0);
-	free(cert);
-	free(key);
-	free(authority);
-	return (config);
-}
-
-/* Dials with this certificate (NULL: none), and waits for the outcome: both handshakes, or an error. */
-static int
-dial(flow *f, nng_socket socket, const char *url, const char *ca, const char *name)
-{
-	nng_tls_config *config = config_of(f, NNG_TLS_MODE_CLIENT, ca, name);
-	nng_dialer dialer;
-	int rv;
-
-	assert_int_equal(nng_socket_set_ms(socket, NNG_OPT_RECVTIMEO, spr_test_deadline_ms()), 0);
-	assert_int_equal(nng_socket_set_ms(socket, NNG_OPT_SENDTIMEO, spr_test_deadline_ms()), 0);
-	assert_int_equal(nng_dialer_create(&dialer, socket, url), 0);
-	assert_int_equal(nng_dialer_set_ptr(dialer, NNG_OPT_TLS_CONFIG, config), 0);
-	if ((rv = nng_dialer_start(dialer, 0)) != 0)
-		(void)nng_dialer_close(dialer);
-	nng_tls_config_free(config);
-	return (rv);
-}
-
-static void
-send_text(nng_socket socket, const char *text)
-{
-	assert_int_equal(nng_send(socket, (void *)(uintptr_t)text, strlen(text), 0), 0);
-}
-
-static void
-expect_text(nng_socket socket, const char *text)
-{
-	char bytes[512];
-	size_t len = sizeof(bytes) - 1;
-
-	assert_int_equal(nng_recv(socket, bytes, &len, 0), 0);
-	bytes[len] = '\0';
-	if (strstr(bytes, text) == NULL)
-		fail_msg("not '%s' but: %s", text, bytes);
-}
-
-static int
-try_dial(flow *f, const char *url, int (*open)(nng_socket *), const char *ca, const char *name)
-{
-	nng_socket socket;
-	int rv;
-
-	assert_int_equal(open(&socket), 0);
-	rv = dial(f, socket, url, ca, name);
-	nng_close(socket);
-	return (rv);
-}
+#define start_secure(f, ...)                                                                     \
+	start_daemon((f),                                                                        \
+		     FLAGS("--tls-cert", path_of((f), "server", "pem"), "--tls-key",             \
+			   path_of((f), "server", "key"), "--tls-ca", path_of((f), "ca", "pem"), \
+			   "--intake-listen", "tls+tcp://localhost:0", "--outbox-listen",        \
+			   "tls+tcp://localhost:0", "--control-listen", "tls+tcp://localhost:0", \
+			   __VA_ARGS__))
 
 /* What it prints goes to out. */
 static void
@@ -209,7 +98,7 @@ test_the_whole_way(void **state)
 	nng_socket producer, worker, controller;
 
 	make_all(f);
-	start_secure(f, start_tls_upstream(f, "good", 0));
+	start_secure(f, "--ack-dial", start_tls_upstream(f, "good", 0));
 	assert_int_equal(nng_push0_open(&producer), 0);
 	assert_int_equal(nng_pull0_open(&worker), 0);
 	assert_int_equal(nng_req0_open(&controller), 0);
@@ -226,6 +115,51 @@ test_the_whole_way(void **state)
 	nng_close(producer);
 	nng_close(worker);
 	nng_close(controller);
+	finish(f);
+	nng_close(upstream);
+}
+
+/* Receipts, and answers that upstream fetches: who shows no certificate of the authority gets neither, and costs only itself. */
+static void
+test_receipts_and_answers(void **state)
+{
+	static const char *const bad[] = {NULL, "expired", "foreign"};
+	flow *f = *state;
+	nng_socket producer, worker, receipts;
+	char receipt[128], *job;
+	size_t len;
+
+	make_all(f);
+	start_secure(f, "--confirm", "receipt", "--receipts-listen", "tls+tcp://localhost:0",
+		     "--ack-listen", "tls+tcp://localhost:0");
+	subscribe(f, "UN.A", "http://a");
+	assert_int_equal(nng_push0_open(&producer), 0);
+	assert_int_equal(nng_pull0_open(&worker), 0);
+	assert_int_equal(nng_push0_open(&receipts), 0);
+	assert_int_equal(nng_rep0_open(&upstream), 0);
+	assert_int_equal(dial(f, producer, listening(f, "intake", 1), "ca", "good"), 0);
+	assert_int_equal(dial(f, worker, listening(f, "outbox", 1), "ca", "good"), 0);
+	assert_int_equal(dial(f, receipts, listening(f, "receipts", 0), "ca", "good"), 0);
+	assert_int_equal(dial(f, upstream, listening(f, "ack", 0), "ca", "good"), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_not_equal(
+		    try_dial(f, listening(f, "receipts", 0), nng_push0_open, "ca", bad[i]), 0);
+		assert_int_not_equal(
+		    try_dial(f, listening(f, "ack", 0), nng_rep0_open, "ca", bad[i]), 0);
+		snprintf(receipt, sizeof(receipt), "{\"id\":\"%u\",\"body\":" BODY "}", i);
+		send_text(producer, receipt);
+		assert_int_equal(nng_recv(worker, &job, &len, NNG_FLAG_ALLOC), 0);
+		assert_memory_equal(job, "{\"id\":\"", 7);
+		snprintf(receipt, sizeof(receipt), "%.*s}", (int)(strchr(job, ',') - job), job);
+		nng_free(job, len);
+		send_text(receipts, receipt);
+		snprintf(receipt, sizeof(receipt), "\"ack\":[\"%u\"]", i);
+		expect_text(upstream, receipt);
+		send_text(upstream, "{\"ok\":true}");
+	}
+	nng_close(producer);
+	nng_close(worker);
+	nng_close(receipts);
 	finish(f);
 	nng_close(upstream);
 }
@@ -304,7 +238,7 @@ test_bad_servers(void **state)
 	for (unsigned i = 0; i < 2; i++) {
 		const char *url = start_tls_upstream(f, i == 0 ? "expired" : "foreign", 0);
 
-		start_secure(f, url);
+		start_secure(f, "--ack-dial", url);
 		assert_int_equal(nng_push0_open(&producer), 0);
 		assert_int_equal(dial(f, producer, listening(f, "intake", 1), "ca", "good"), 0);
 		send_text(producer, ENVELOPE);
@@ -462,10 +396,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    flow_test(test_the_whole_way), flow_test(test_a_large_message),
-	    flow_test(test_who_gets_in),   flow_test(test_bad_servers),
-	    flow_test(test_silent_peers),  flow_test(test_replaced_on_hup),
-	    flow_test(test_wss),           flow_test(test_refused_to_start),
+	    flow_test(test_the_whole_way),    flow_test(test_receipts_and_answers),
+	    flow_test(test_a_large_message),  flow_test(test_who_gets_in),
+	    flow_test(test_bad_servers),      flow_test(test_silent_peers),
+	    flow_test(test_replaced_on_hup),  flow_test(test_wss),
+	    flow_test(test_refused_to_start),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));
