@@ -346,13 +346,13 @@ on_connection(void *arg, struct MHD_Connection *connection, void **context,
 	add_client(server, c);
 }
 
-static void
+static void __attribute__((format(printf, 2, 0)))
 on_library_error(void *arg, const char *format, va_list args)
 {
 	char text[256];
 
 	(void)arg;
-	vsnprintf(text, sizeof(text), format, args); /* NOLINT: the library's own format */
+	vsnprintf(text, sizeof(text), format, args);
 	text[strcspn(text, "\n")] = '\0';
 	spr_debug("HTTP-LIBRARY", "why=\"%s\"", text);
 }

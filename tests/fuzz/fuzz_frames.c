@@ -152,9 +152,10 @@ run_stream(run *r, size_t piece)
 				       .arg = r};
 	uint64_t len;
 	size_t at;
-	nng_aio *aio;
+	nng_aio *aio = NULL;
 
-	check(sem_init(&r->n_read, 0, 0) == 0 && nng_aio_alloc(&aio, NULL, NULL) == 0);
+	check(sem_init(&r->n_read, 0, 0) == 0);
+	check(nng_aio_alloc(&aio, NULL, NULL) == 0);
 	r->fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	check(connect(r->fd, (struct sockaddr *)&address, sizeof(address)) == 0);
 	nng_stream_listener_accept(listener, aio);
