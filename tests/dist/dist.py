@@ -8,7 +8,7 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent.parent
 DIST = TOP / "tools" / "dist"
 BUILD = Path(os.environ.get("SPR_TEST_BUILD_DIR", TOP / "build"))
-PROGRAMS = ("spreaderd", "spreaderctl", "spreader-queue")
+PROGRAMS = ("spreaderd", "spreaderctl", "spreader-queue", "spreader-bench")
 SKIPPED = 77
 DEADLINE_S = int(os.environ.get("SPR_TEST_DEADLINE_MS", "60000")) / 1000
 

@@ -9,7 +9,8 @@ import unittest
 import dist
 
 MADE = dist.BUILD / "tools" / "dist"
-PAGES = {"spreaderd.8": "spreaderd", "spreader.json.5": "spreaderd", "spreaderctl.1": "spreaderctl", "spreader-queue.1": "spreader-queue"}
+PAGES = {"spreaderd.8": "spreaderd", "spreader.json.5": "spreaderd", "spreaderctl.1": "spreaderctl", "spreader-queue.1": "spreader-queue",
+         "spreader-bench.1": "spreader-bench"}
 
 
 def page(name):

@@ -21,8 +21,8 @@ from root import Root, enter, expect, inside, need, run
 LIBRARIES = {"libc6", "libcjson1", "libck0", "libgnutls30", "libmicrohttpd12", "libnng1", "libsqlite3-0", "libxxhash0"}
 FILES = """
 etc/spreader/spreader.json lib/systemd/system/spreaderd.service lib/sysusers.d/spreader.conf lib/tmpfiles.d/spreader.conf
-bin/spreader-queue bin/spreaderctl sbin/spreaderd share/doc/spreader/changelog.gz
-share/man/man1/spreader-queue.1.gz share/man/man1/spreaderctl.1.gz share/man/man5/spreader.json.5.gz share/man/man8/spreaderd.8.gz
+bin/spreader-bench bin/spreader-queue bin/spreaderctl sbin/spreaderd share/doc/spreader/changelog.gz
+share/man/man1/spreader-bench.1.gz share/man/man1/spreader-queue.1.gz share/man/man1/spreaderctl.1.gz share/man/man5/spreader.json.5.gz share/man/man8/spreaderd.8.gz
 """.split()
 # What nobody has decided yet: whose it is, and under which licence.
 LINTIAN_SUPPRESSED = "bogus-mail-host,bogus-mail-host-in-debian-changelog,no-copyright-file"

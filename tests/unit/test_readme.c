@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench_options.h"
 #include "options.h"
 #include "queue_options.h"
 #include "spr_test.h"
@@ -42,6 +43,9 @@ test_readme_has_the_tables(void **state)
 	expect_table("<!-- queue options: the output of spreader-queue --help-markdown; "
 		     "unit.readme compares -->\n",
 		     "<!-- /queue options -->", queue_options_print_markdown);
+	expect_table("<!-- bench options: the output of spreader-bench --help-markdown; "
+		     "unit.readme compares -->\n",
+		     "<!-- /bench options -->", bench_options_print_markdown);
 }
 
 int
