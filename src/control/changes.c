@@ -10,6 +10,7 @@
  * request sent again mends it: storing again is harmless, and a removal is published even when the
  * store no longer has the row.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -156,6 +157,19 @@ check_entry(const cJSON *entry, const spr_control_env *env, int64_t now_s, spr_c
 	return (rv == SPR_OK ? check_names(entry, env, change) : rv);
 }
 
+/* In the order of the store's tree, which then touches each page once; what is given twice keeps its order. */
+static int
+compare_changes(const void *a, const void *b)
+{
+	const spr_change *x = a, *y = b;
+	int order = strcmp(x->pattern, y->pattern);
+
+	if (order == 0) {
+		order = strcmp(x->callback, y->callback);
+	}
+	return (order != 0 ? order : x->at < y->at ? -1 : 1);
+}
+
 spr_err
 spr_verb_import(spr_request *request, const spr_control_env *env)
 {
@@ -178,7 +192,7 @@ spr_verb_import(spr_request *request, const spr_control_env *env)
 	}
 	cJSON_ArrayForEach(entry, entries)
 	{
-		spr_change change = {.is_removal = false};
+		spr_change change = {.at = (unsigned)request->n_changes};
 
 		if ((rv = check_entry(entry, env, now_s, &change)) != SPR_OK) {
 			request->index = (long)request->n_changes;
@@ -186,6 +200,7 @@ spr_verb_import(spr_request *request, const spr_control_env *env)
 		}
 		request->change[request->n_changes++] = change;
 	}
+	qsort(request->change, request->n_changes, sizeof(*request->change), compare_changes);
 	return (SPR_OK);
 }
 

@@ -85,6 +85,7 @@ typedef struct spr_change {
 	char *pattern;        /* normalised text, owned */
 	const char *callback; /* inside the request's JSON */
 	int64_t expires_s;
+	unsigned at; /* its place in the request */
 	bool is_removal;
 	bool was_stored; /* before this change; set by spr_request_store() */
 } spr_change;

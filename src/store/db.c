@@ -14,6 +14,8 @@
 
 #define BUSY_TIMEOUT_MS 5000  /* another program may look into the database, or back it up */
 #define CACHE_KIB       16384 /* a large import touches pages all over the tree */
+/* Pages in the WAL before they are moved into the database: a large import writes the same ones again and again. */
+#define WAL_PAGES 16384
 
 spr_err
 spr_db_fail(sqlite3 *db, const char *what)
@@ -83,6 +85,7 @@ set_modes(sqlite3 *db, bool is_memory)
 	if ((rv = get_text(db, sql, mode, sizeof(mode))) != SPR_OK) {
 		return (rv);
 	}
+	(void)sqlite3_wal_autocheckpoint(db, WAL_PAGES);
 	return (get_text(db, "PRAGMA synchronous = FULL", mode, sizeof(mode)));
 }
 

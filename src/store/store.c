@@ -3,8 +3,10 @@
  *
  * WAL, because then a list never waits for a commit and a commit never waits for a list;
  * synchronous=FULL, because an answered change must survive a power cut. The primary key is
- * (pattern, callback) without a rowid: loading and listing walk one tree in order. SQLite's own
- * locks are per access, so "one daemon per store" is a lock file beside it.
+ * (pattern, callback) without a rowid: loading and listing walk one tree in order. There is no index
+ * by expiry: it held every text a second time, and keeping it cost an import a third of its time. What
+ * has expired is found by going round the tree instead, some rows a look. SQLite's own locks are per
+ * access, so "one daemon per store" is a lock file beside it.
  *
  * ":memory:" has one connection for both users and a mutex that lasts from begin to commit: there
  * is no disk to wait for.
@@ -32,7 +34,6 @@ static const spr_db_schema schema = {
     .make = "BEGIN IMMEDIATE;"
 	    "CREATE TABLE subscriptions (pattern TEXT NOT NULL, callback TEXT NOT NULL,"
 	    " expires INTEGER NOT NULL, PRIMARY KEY (pattern, callback)) WITHOUT ROWID;"
-	    "CREATE INDEX subscriptions_by_expires ON subscriptions (expires);"
 	    "PRAGMA user_version = 1;"
 	    "COMMIT;",
 };
@@ -44,10 +45,11 @@ static const spr_db_schema schema = {
 	X(COMMIT,   writer, "COMMIT")                                                              \
 	X(ROLLBACK, writer, "ROLLBACK")                                                            \
 	X(RENEW,    writer, "UPDATE subscriptions SET expires = ?3 WHERE pattern = ?1 AND callback = ?2") \
-	X(INSERT,   writer, "INSERT INTO subscriptions (pattern, callback, expires) VALUES (?1, ?2, ?3)") \
+	X(INSERT,   writer, "INSERT INTO subscriptions (pattern, callback, expires) VALUES (?1, ?2, ?3)" \
+	                    " ON CONFLICT DO NOTHING")                                             \
 	X(REMOVE,   writer, "DELETE FROM subscriptions WHERE pattern = ?1 AND callback = ?2")      \
-	X(EXPIRED,  writer, "SELECT pattern, callback, expires FROM subscriptions"                 \
-	                    " WHERE expires < ?1 ORDER BY expires")                                \
+	X(SCAN,     writer, "SELECT pattern, callback, expires FROM subscriptions"                 \
+	                    " WHERE (pattern, callback) > (?1, ?2) ORDER BY pattern, callback")    \
 	X(LOAD,     writer, "SELECT pattern, callback, expires FROM subscriptions"                 \
 	                    " ORDER BY pattern, callback")                                         \
 	/* one range of the tree in its own order; ?4 cuts "P-X" out of "P" to "P/" */             \
@@ -69,6 +71,9 @@ struct spr_store {
 	sqlite3 *reader; /* the writer itself in memory */
 	sqlite3_stmt *statement[N_STATEMENTS];
 	int lock_fd;
+
+	/* written by the writer: the row that the look for expired ones goes on behind; NULL: the start */
+	char *scanned_pattern, *scanned_callback;
 
 	/* in memory only; held from begin to commit or rollback and during list: guards the one
 	 * connection. Taken with no other lock of ours held, none is taken under it. */
@@ -103,6 +108,16 @@ run(spr_store *store, enum statement which, const char *what)
 	}
 	finish(stmt);
 	return (rv);
+}
+
+/* Without memory the round begins anew. */
+static void
+set_scanned(spr_store *store, const spr_store_row *row)
+{
+	spr_mem_free(store->scanned_pattern);
+	spr_mem_free(store->scanned_callback);
+	store->scanned_pattern = row != NULL ? spr_mem_strdup(row->pattern) : NULL;
+	store->scanned_callback = row != NULL ? spr_mem_strdup(row->callback) : NULL;
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -164,6 +179,11 @@ open_all(spr_store *store, const char *path, bool must_exist, bool *is_new)
 				    must_exist && !store->is_memory, is_new)) != SPR_OK) {
 		return (rv);
 	}
+	/* earlier versions made one */
+	if (sqlite3_exec(store->writer, "DROP INDEX IF EXISTS subscriptions_by_expires", NULL, NULL,
+			 NULL) != SQLITE_OK) {
+		return (spr_db_fail(store->writer, "drop index"));
+	}
 	if (store->is_memory) {
 		store->reader = store->writer;
 	} else if ((rv = spr_db_open(&store->reader, path, SQLITE_OPEN_READONLY)) != SPR_OK) {
@@ -210,6 +230,7 @@ spr_store_close(spr_store *store)
 	/* the last one to close moves the WAL into the database */
 	(void)sqlite3_close(store->writer);
 	spr_lock_drop(store->lock_fd);
+	set_scanned(store, NULL);
 	(void)pthread_mutex_destroy(&store->memory_lock);
 	spr_mem_free(store);
 }
@@ -272,19 +293,53 @@ spr_store_load(spr_store *store, spr_err (*on_row)(void *arg, const spr_store_ro
 	return (rv);
 }
 
+static spr_err
+scan(spr_store *store, int64_t before_s, unsigned max,
+     spr_err (*on_row)(void *arg, const spr_store_row *row), void *arg)
+{
+	sqlite3_stmt *stmt = store->statement[STATEMENT_SCAN];
+	unsigned n = 0, n_seen = 0;
+	int code = SQLITE_ROW;
+	spr_store_row row = {NULL};
+	spr_err rv = SPR_OK;
+
+	while (n < max && n_seen < SPR_STORE_SCAN && rv == SPR_OK &&
+	       (code = sqlite3_step(stmt)) == SQLITE_ROW) {
+		if (!get_row(stmt, &row)) {
+			continue;
+		}
+		n_seen++;
+		if (row.expires_s < before_s) {
+			rv = on_row(arg, &row);
+			n++;
+		}
+	}
+	if (rv == SPR_OK && code != SQLITE_ROW && code != SQLITE_DONE) {
+		rv = spr_db_fail(store->writer, "find expired subscriptions");
+	}
+	if (rv == SPR_OK) {
+		set_scanned(store, code == SQLITE_ROW && n_seen > 0 ? &row : NULL);
+	}
+	return (rv);
+}
+
 spr_err
 spr_store_expired(spr_store *store, int64_t before_s, unsigned max,
 		  spr_err (*on_row)(void *arg, const spr_store_row *row), void *arg)
 {
-	sqlite3_stmt *stmt = store->statement[STATEMENT_EXPIRED];
-	uint64_t n_broken = 0;
+	sqlite3_stmt *stmt = store->statement[STATEMENT_SCAN];
+	bool is_within = store->scanned_pattern != NULL && store->scanned_callback != NULL;
+	const char *pattern = is_within ? store->scanned_pattern : "";
+	const char *callback = is_within ? store->scanned_callback : "";
 	spr_err rv = SPR_OK;
 
 	if (store->is_memory) {
 		(void)pthread_mutex_lock(&store->memory_lock);
 	}
-	(void)sqlite3_bind_int64(stmt, 1, before_s);
-	rv = each_row(stmt, "find expired subscriptions", max, &n_broken, on_row, arg);
+	bind_text(stmt, 1, pattern, strlen(pattern));
+	bind_text(stmt, 2, callback, strlen(callback));
+	rv = scan(store, before_s, max, on_row, arg);
+	finish(stmt);
 	if (store->is_memory) {
 		(void)pthread_mutex_unlock(&store->memory_lock);
 	}
@@ -325,11 +380,12 @@ change(spr_store *store, enum statement which, const spr_store_row *row)
 spr_err
 spr_store_put(spr_store *store, const spr_store_row *row, bool *created)
 {
-	spr_err rv = change(store, STATEMENT_RENEW, row);
-	bool is_new = rv == SPR_OK && sqlite3_changes(store->writer) == 0;
+	/* this way round, since what comes in millions is new */
+	spr_err rv = change(store, STATEMENT_INSERT, row);
+	bool is_new = rv == SPR_OK && sqlite3_changes(store->writer) == 1;
 
-	if (is_new) {
-		rv = change(store, STATEMENT_INSERT, row);
+	if (rv == SPR_OK && !is_new) {
+		rv = change(store, STATEMENT_RENEW, row);
 	}
 	if (rv == SPR_OK) {
 		*created = is_new;

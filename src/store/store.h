@@ -50,7 +50,11 @@ spr_err spr_store_remove(spr_store *store, const char *pattern, const char *call
 /* An error rolls back: after it no transaction is open. */
 spr_err spr_store_commit(spr_store *store);
 void spr_store_rollback(spr_store *store);
-/* Rows with expires_s < before_s, at most max of them, read only. */
+/*
+ * Rows with expires_s < before_s, at most max of them, among the next SPR_STORE_SCAN behind those of the last call, and round
+ * again from the first when the end was reached. An error: the next call looks at the same rows.
+ */
+#define SPR_STORE_SCAN 10000
 spr_err spr_store_expired(spr_store *store, int64_t before_s, unsigned max,
 			  spr_err (*on_row)(void *arg, const spr_store_row *row), void *arg);
 

@@ -98,6 +98,24 @@ test_import(void **state)
 	assert_false(is_told(&b->env, "UN.D", "http://d"));
 }
 
+/* The last of several counts, wherever the others stand. */
+static void
+test_import_of_the_same(void **state)
+{
+	bench *b = *state;
+
+	expect(b,
+	       "{'op':'import','subscriptions':[{'pattern':'UN.C','callback':'http://"
+	       "c','lease_seconds':3600},"
+	       "{'pattern':'UN.B','callback':'http://b'},"
+	       "{'pattern':'UN.C','callback':'http://c','lease_seconds':7200},"
+	       "{'pattern':'UN.A','callback':'http://a'},"
+	       "{'pattern':'UN.C','callback':'http://c','lease_seconds':432000}]}",
+	       "{'ok':true,'created':3,'renewed':2}");
+	expect_listed(
+	    b, ROW("UN.A", "http://a") "," ROW("UN.B", "http://b") "," ROW("UN.C", "http://c"));
+}
+
 static void
 test_import_limit(void **state)
 {
@@ -250,15 +268,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    each(test_subscribe),
-	    each(test_lease_rules_are_read_anew),
-	    each(test_catch_all),
-	    each(test_unsubscribe),
-	    each(test_import),
-	    each(test_import_limit),
-	    each(test_export_and_import),
-	    each(test_retry_mends),
-	    each(test_removal_mends),
+	    each(test_subscribe),    each(test_lease_rules_are_read_anew),
+	    each(test_catch_all),    each(test_unsubscribe),
+	    each(test_import),       each(test_import_of_the_same),
+	    each(test_import_limit), each(test_export_and_import),
+	    each(test_retry_mends),  each(test_removal_mends),
 	    each(test_load),
 	};
 

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "base/counters.h"
+#include "base/mem.h"
 #include "store_place.h"
 
 static void
@@ -371,22 +372,77 @@ test_paging(void **state)
 }
 
 static void
+expect_expired(place *p, unsigned max, const char *text)
+{
+	rows r = {.n = 0};
+
+	assert_ok(spr_store_expired(p->store, 30, max, keep_row, &r));
+	assert_string_equal(r.text, text);
+}
+
+/* It goes on behind what it has found, and round again. */
+static void
 test_expired(void **state)
 {
 	place *p = *state;
-	rows r = {.n = 0}, two = {.n = 0};
+	rows r = {.fail_at = 1};
 
 	open_store(p);
+	expect_expired(p, 100, "");
 	put_now(p, "UN.A", "http://a", 30);
 	put_now(p, "UN.B", "http://a", 10);
 	put_now(p, "UN.C", "http://a", 20);
 	put_now(p, "UN.D", "http://a", 29);
-	assert_ok(spr_store_expired(p->store, 30, 100, keep_row, &r));
-	assert_string_equal(r.text, "UN.B http://a 10;UN.C http://a 20;UN.D http://a 29;");
-	assert_ok(spr_store_expired(p->store, 30, 2, keep_row, &two));
-	assert_string_equal(two.text, "UN.B http://a 10;UN.C http://a 20;");
+	expect_expired(p, 100, "UN.B http://a 10;UN.C http://a 20;UN.D http://a 29;");
+	expect_expired(p, 2, "UN.B http://a 10;UN.C http://a 20;");
+	/* what ended it is found again */
+	assert_fails(spr_store_expired(p->store, 30, 2, keep_row, &r), SPR_E_TOO_MANY);
+	expect_expired(p, 2, "UN.D http://a 29;");
+	expect_expired(p, 1, "UN.B http://a 10;");
+	/* without memory for where it was, from the start */
+	spr_mem_fail_at(1);
+	expect_expired(p, 1, "UN.C http://a 20;");
+	spr_mem_fail_at(0);
+	expect_expired(p, 1, "UN.B http://a 10;");
 	/* read only */
 	expect_load(p, "UN.A http://a 30;UN.B http://a 10;UN.C http://a 20;UN.D http://a 29;");
+}
+
+/* No look is longer than SPR_STORE_SCAN rows. */
+static void
+test_expired_behind_many(void **state)
+{
+	place *p = *state;
+
+	open_store(p);
+	assert_ok(spr_store_begin(p->store));
+	for (unsigned i = 0; i < SPR_STORE_SCAN; i++) {
+		char pattern[32];
+
+		snprintf(pattern, sizeof(pattern), "UN.A%u", i);
+		(void)put(p, pattern, "http://a", 30);
+	}
+	(void)put(p, "UN.B", "http://a", 29);
+	assert_ok(spr_store_commit(p->store));
+	expect_expired(p, 100, "");
+	expect_expired(p, 100, "UN.B http://a 29;");
+	expect_expired(p, 100, "");
+}
+
+/* A store of a version that kept an index by expiry goes on without it. */
+static void
+test_old_index(void **state)
+{
+	place *p = *state;
+
+	open_store(p);
+	put_now(p, "UN.A", "http://a", 1);
+	close_store(p);
+	sql(p, "CREATE INDEX subscriptions_by_expires ON subscriptions (expires)");
+	assert_false(open_store(p));
+	expect_load(p, "UN.A http://a 1;");
+	sql(p,
+	    "CREATE INDEX subscriptions_by_expires ON subscriptions (expires)"); /* it can be made, so there is none */
 }
 
 int
@@ -406,6 +462,8 @@ main(void)
 	    each(test_list_beside_a_transaction),
 	    each(test_paging),
 	    each(test_expired),
+	    each(test_expired_behind_many),
+	    each(test_old_index),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));
