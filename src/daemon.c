@@ -278,8 +278,9 @@ static spr_err
 start_receipts(spr_daemon *daemon)
 {
 	spr_receipts_config config = {
-	    .transport = spr_sockets_pull("receipts", &daemon->options->receipts_listen,
-					  &daemon->options->receipts_dial),
+	    .transport =
+		spr_sockets_pull(daemon->options, "receipts", &daemon->options->receipts_listen,
+				 &daemon->options->receipts_dial),
 	    .max_message = daemon->options->max_message_bytes,
 	    .instance = daemon->instance,
 	    .jobs = daemon->jobs,
@@ -301,11 +302,13 @@ start_intake(spr_daemon *daemon)
 {
 	const spr_options *options = daemon->options;
 	spr_intake_config config = {
-	    .transport = spr_sockets_pull("intake", &options->intake_listen, &options->intake_dial),
+	    .transport =
+		spr_sockets_pull(options, "intake", &options->intake_listen, &options->intake_dial),
 	    .receivers = options->receivers,
 	    .ring_slots = options->ring_slots,
 	    .max_message = options->max_message_bytes,
 	    .max_bytes = options->max_inflight_bytes / 4 * 3,
+	    .spin_ns = options->spin_ns,
 	    .dispatchers = &daemon->waiters,
 	    .n_dispatchers = options->dispatchers,
 	};
@@ -537,8 +540,10 @@ say_ready(spr_daemon *daemon)
 {
 	/* relaxed: health is a snapshot */
 	atomic_store_explicit(&daemon->is_ready, true, memory_order_relaxed);
-	spr_info("READY", "version=%s nng=%s instance=%s subscriptions=%llu", SPR_VERSION,
-		 spr_net_version(), daemon->instance, (unsigned long long)daemon->n_loaded);
+	spr_info("READY", "version=%s nng=%s transport=%s instance=%s subscriptions=%llu",
+		 SPR_VERSION, spr_net_version(),
+		 daemon->options->transport == SPR_TRANSPORT_NATIVE ? "native" : "nng",
+		 daemon->instance, (unsigned long long)daemon->n_loaded);
 	if (daemon->options->ready_file == NULL)
 		return (SPR_OK);
 	return (spr_report_write_ready_file(daemon, daemon->options->ready_file));

@@ -24,6 +24,7 @@
 	X(TEXT,     config,             "config",             "none", "FILE", NOT_IN_FILE, "JSON file of options: an object, its keys the flags' names without --") \
 	X(LIST,     intake_listen,      "intake-listen",      SPREADER_INTAKE_URL, "URL", PLAIN, "Receive notifications on this PULL address; repeatable; the default goes when --intake-dial is given") \
 	X(LIST,     intake_dial,        "intake-dial",        "none", "URL", PLAIN, "Receive notifications from the producer at this address; repeatable") \
+	X(CHOICE,   transport,          "transport",          "nng", "nng native", PLAIN, "What moves notifications, jobs and receipts: nng's streams, or sockets of our own (tcp, ipc, unix only); the same wire either way") \
 	X(CHOICE,   intake_format,      "intake-format",      "auto", "auto envelope bare", PLAIN, "What a document is: {id, body} or the body itself; auto: envelope when there is an ack socket") \
 	X(LIST,     outbox_listen,      "outbox-listen",      SPREADER_OUTBOX_URL, "URL", PLAIN, "Offer jobs on this PUSH address; repeatable; the default goes when --outbox-dial is given; none: no outbox") \
 	X(LIST,     outbox_dial,        "outbox-dial",        "none", "URL", PLAIN, "Push jobs to the delivery worker at this address; repeatable") \
@@ -34,10 +35,10 @@
 	X(LIST,     control_listen,     "control-listen",     SPREADER_CONTROL_URL, "URL", PLAIN, "Answer control requests on this REP address; repeatable; none: no control") \
 	X(LIST,     http_listen,        "http-listen",        SPREADER_HTTP_ADDRESS, "HOST:PORT", PLAIN, "Serve metrics, probes, the subscription API and a page over HTTP; repeatable; none: no HTTP") \
 	X(BOOL,     ready_needs_outbox, "ready-needs-outbox", "false", "", PLAIN, "Not ready, for /readyz, without a delivery worker") \
-	X(COUNT,    receivers,          "receivers",          "2", "1..64", PLAIN, "Receives in flight on the intake") \
+	X(COUNT,    receivers,          "receivers",          "2", "1..64", PLAIN, "Receives in flight on the intake; a thread each with --transport native") \
 	X(COUNT,    dispatchers,        "dispatchers",        NULL, "1..256", PLAIN, "Dispatcher threads; by default the CPUs that the process may use, by affinity and by its control group's quota") \
 	X(POWER,    ring_slots,         "ring-slots",         "1024", "4..16777216", PLAIN, "Slots of each ring between a receiver and a dispatcher; a power of two") \
-	X(DURATION, spin_ns,            "spin",               "0", "0..1s", PLAIN, "How long an idle dispatcher spins before it parks") \
+	X(DURATION, spin_ns,            "spin",               "0", "0..1s", PLAIN, "How long an idle dispatcher spins, and a receiver of --transport native polls its sockets, before it sleeps") \
 	X(COUNT,    max_inflight,       "max-inflight",       "65536", "1..16777216", PLAIN, "Notifications in flight at once") \
 	X(SIZE,     max_inflight_bytes, "max-inflight-bytes", "256MiB", "64KiB..1TiB", PLAIN, "Memory for received messages (three quarters) and jobs (one quarter); at least 2 x receivers x max-message and 4 x max-job; by default at most a quarter of the control group's memory limit") \
 	X(SIZE,     max_notification_bytes, "max-notification", "256KiB", "256..1GiB", PLAIN, "Longest document") \
@@ -94,6 +95,10 @@ typedef enum spr_intake_format {
 	SPR_INTAKE_ENVELOPE,
 	SPR_INTAKE_BARE
 } spr_intake_format;
+typedef enum spr_transport_choice {
+	SPR_TRANSPORT_NNG,
+	SPR_TRANSPORT_NATIVE
+} spr_transport_choice;
 typedef enum spr_confirm { SPR_CONFIRM_PUSH, SPR_CONFIRM_RECEIPT } spr_confirm;
 typedef enum spr_message_payload { SPR_PAYLOAD_STRING, SPR_PAYLOAD_OBJECT } spr_message_payload;
 typedef enum spr_no_subscribers {

@@ -221,6 +221,37 @@ check_list(const spr_options *options, spr_option row, const spr_config_list *li
 }
 
 static spr_err
+check_native(const spr_options *o)
+{
+	const struct {
+		spr_option row;
+		const spr_config_list *urls;
+	} lists[] = {
+	    {SPR_OPTION_intake_listen, &o->intake_listen},
+	    {SPR_OPTION_intake_dial, &o->intake_dial},
+	    {SPR_OPTION_outbox_listen, &o->outbox_listen},
+	    {SPR_OPTION_outbox_dial, &o->outbox_dial},
+	    {SPR_OPTION_receipts_listen, &o->receipts_listen},
+	    {SPR_OPTION_receipts_dial, &o->receipts_dial},
+	};
+
+	if (o->transport != SPR_TRANSPORT_NATIVE)
+		return (SPR_OK);
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		for (unsigned k = 0; k < lists[i].urls->n; k++) {
+			const char *url = lists[i].urls->item[k];
+
+			if (!spr_transport_native_serves(url))
+				return (refuse(o, lists[i].row,
+					       "%s is not served by --transport native; use "
+					       "tcp://, ipc:// or unix://, or --transport nng",
+					       url));
+		}
+	}
+	return (SPR_OK);
+}
+
+static spr_err
 check_urls(const spr_options *o)
 {
 	spr_err rv = SPR_OK;
@@ -387,8 +418,9 @@ spr_options_check(const spr_options *options)
 {
 	spr_err rv = SPR_OK;
 
-	if ((rv = check_urls(options)) == SPR_OK && (rv = check_sockets(options)) == SPR_OK &&
-	    (rv = check_receipts(options)) == SPR_OK && (rv = check_mixed(options)) == SPR_OK &&
+	if ((rv = check_urls(options)) == SPR_OK && (rv = check_native(options)) == SPR_OK &&
+	    (rv = check_sockets(options)) == SPR_OK && (rv = check_receipts(options)) == SPR_OK &&
+	    (rv = check_mixed(options)) == SPR_OK &&
 	    (rv = check_hosts(options, SPR_OPTION_callback_allow, &options->callback_allow)) ==
 		SPR_OK &&
 	    (rv = check_hosts(options, SPR_OPTION_callback_deny, &options->callback_deny)) ==

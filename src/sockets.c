@@ -59,8 +59,11 @@ spr_sockets_warn_of_ws(const char *socket, const char *url)
 
 /* Of all addresses of a PULL socket: nng's own when one of them is ws. */
 const spr_transport *
-spr_sockets_pull(const char *socket, const spr_config_list *listen, const spr_config_list *dial)
+spr_sockets_pull(const spr_options *options, const char *socket, const spr_config_list *listen,
+		 const spr_config_list *dial)
 {
+	if (options->transport == SPR_TRANSPORT_NATIVE)
+		return (&spr_transport_native); /* no other schemes: see options_check */
 	for (unsigned i = 0; i < listen->n; i++)
 		spr_sockets_warn_of_ws(socket, listen->item[i]);
 	for (unsigned i = 0; i < dial->n; i++)
@@ -76,6 +79,8 @@ spr_sockets_outbox(const spr_options *options)
 		spr_warn("OUTBOX-NONE", "why=\"--outbox-listen none: jobs are thrown away\"");
 		return (&spr_transport_none);
 	}
+	if (options->transport == SPR_TRANSPORT_NATIVE)
+		return (&spr_transport_native);
 	if (any_is_ws(&options->outbox_listen) || any_is_ws(&options->outbox_dial)) {
 		spr_warn("OUTBOX-WS",
 			 "why=\"nng's own PUSH socket serves ws; workers that come and go can "

@@ -193,12 +193,25 @@ be_guest(spr_agent *agent)
 	return (true);
 }
 
+/* A guest has the agent's role for the time of its turns. */
+static bool
+take_turns(spr_agent *agent)
+{
+	spr_role before = spr_role_get();
+	bool is_more;
+
+	spr_role_set(agent->role);
+	is_more = be_guest(agent);
+	spr_role_set(before);
+	return (is_more);
+}
+
 void
 spr_agent_offer(spr_agent *agent)
 {
 	if (agent->do_guest_work == NULL)
 		spr_agent_wake(agent);
-	else if (spr_turn_take(&agent->turn) && be_guest(agent))
+	else if (spr_turn_take(&agent->turn) && take_turns(agent))
 		spr_agent_wake(agent);
 }
 

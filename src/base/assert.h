@@ -21,7 +21,7 @@ typedef enum spr_role {
 	SPR_ROLE_NNG_CB = 1 << 7,
 } spr_role;
 
-/* [any] Declares the calling thread's role for its whole life. */
+/* [any] Declares the calling thread's role, for its whole life or while it does the work of another. */
 void spr_role_set(spr_role role);
 /* [any] The calling thread's role; NONE if it never declared one. */
 spr_role spr_role_get(void);

@@ -50,7 +50,7 @@ spr_ep_is_served(const char *url)
 	return (scheme_of(url) != NULL);
 }
 
-/* ":port" or nothing. */
+/* ":port" or nothing, and a path, which means nothing. */
 static const char *
 parse_port(spr_ep_address *out, const char *url, const char *text)
 {
@@ -60,9 +60,9 @@ parse_port(spr_ep_address *out, const char *url, const char *text)
 	out->host_end = (size_t)(text - url);
 	if (*text == ':') {
 		if (text[1] < '0' || text[1] > '9' ||
-		    (port = strtoul(text + 1, &end, 10)) > 65535 || *end != '\0')
+		    (port = strtoul(text + 1, &end, 10)) > 65535 || (*end != '\0' && *end != '/'))
 			return ("not a port");
-	} else if (*text != '\0') {
+	} else if (*text != '\0' && *text != '/') {
 		return ("not a port");
 	}
 	snprintf(out->port, sizeof(out->port), "%lu", port);
@@ -80,7 +80,7 @@ parse_host(spr_ep_address *out, const char *url, const char *text)
 		memcpy(out->host, text, (size_t)(end - text));
 		return (parse_port(out, url, end + 1));
 	}
-	end = text + strcspn(text, ":");
+	end = text + strcspn(text, ":/");
 	if (*text != '*')
 		memcpy(out->host, text, (size_t)(end - text));
 	return (parse_port(out, url, end));

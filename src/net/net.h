@@ -41,8 +41,12 @@ typedef struct spr_pipe_events {
 } spr_pipe_events;
 
 typedef struct spr_pull_config {
+	const char *socket; /* for the log: "intake" */
+	const char *thread; /* of the threads' names, where a receive has one; at most 8 characters: "receiver" */
 	unsigned receives;
 	size_t max_message; /* a longer one costs its sender the connection */
+	size_t max_bytes;   /* what may be kept for the sake of messages that are held, above their own bytes */
+	uint64_t spin_ns;   /* how long a receive with a thread polls before it sleeps */
 	spr_pipe_events pipes;
 	/*
 	 * [nng-cb, serial per receive] Takes buf over (one reference). True: receive again at once.
@@ -159,6 +163,10 @@ extern const spr_transport spr_transport_nng;
 extern const spr_transport spr_transport_nng_sockets;
 /* [any] The one of the two above that serves this URL. */
 const spr_transport *spr_transport_for(const char *url);
+/* tcp, ipc: PULL on threads of its own that speak SP without nng, one a receive; the rest is nng's. */
+extern const spr_transport spr_transport_native;
+/* [any] spr_transport_native serves this URL. */
+bool spr_transport_native_serves(const char *url);
 /* Sends only, to nowhere: jobs are thrown away and completed at once. */
 extern const spr_transport spr_transport_none;
 

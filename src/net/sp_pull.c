@@ -352,7 +352,7 @@ spr_sp_pull_open(spr_pull **out, const spr_pull_config *config)
 		return (SPR_E_NOMEM);
 	pull->config = *config;
 	pthread_mutex_init(&pull->mutex, NULL);
-	spr_sp_places_init(&pull->places, "intake");
+	spr_sp_places_init(&pull->places, config->socket);
 	if ((rv = open_receives(pull)) != SPR_OK) {
 		spr_sp_pull_close(pull);
 		return (rv);

@@ -14,9 +14,8 @@
 #include <nng/supplemental/util/platform.h>
 
 #include "base/assert.h"
-#include "base/counters.h"
-#include "base/log.h"
 #include "base/mem.h"
+#include "net/sp_wire.h"
 #include "net/timer.h"
 
 #define BUFFER_MIN   ((size_t)4 << 10)
@@ -89,19 +88,8 @@ hand_over(spr_sp_reader *self, message *m, uint64_t now_ns, spr_buf **out)
 
 /* The peer did what it must not. */
 static spr_sp_found
-blame(spr_sp_reader *self, spr_counter counter, const char *why, uint64_t len)
+cut_peer(spr_sp_reader *self)
 {
-	char text[SPR_PEER_TEXT_MAX];
-
-	spr_count(counter);
-	if (counter == SPR_C_PEERS_CUT_TOO_LARGE)
-		spr_warn("PEER-TOO-LARGE",
-			 "peer=\"%s\" bytes=%llu limit=%zu why=\"%s %s; its connection is cut\"",
-			 spr_peer_text(&self->peer, text), (unsigned long long)len,
-			 self->config.max_message, why, self->config.limit_name);
-	else
-		spr_warn("PEER-MALFORMED", "peer=\"%s\" why=\"%s; its connection is cut\"",
-			 spr_peer_text(&self->peer, text), why);
 	self->is_over = true;
 	self->begin = self->end = 0; /* what follows means nothing */
 	return (SPR_SP_FOUND_END);
@@ -143,10 +131,15 @@ take_frame(spr_sp_reader *self, uint64_t now_ns, spr_buf **out)
 
 	memcpy(&length, head + self->head_bytes - LENGTH_BYTES, LENGTH_BYTES);
 	length = be64toh(length);
-	if (length > INT64_MAX)
-		return (blame(self, SPR_C_PEERS_CUT_MALFORMED, "a length of 2^63 or more", length));
-	if (length > self->config.max_message)
-		return (blame(self, SPR_C_PEERS_CUT_TOO_LARGE, "a message over", length));
+	if (length > INT64_MAX) {
+		spr_sp_blame_malformed(&self->peer, "a length of 2^63 or more");
+		return (cut_peer(self));
+	}
+	if (length > self->config.max_message) {
+		spr_sp_blame_too_large(&self->peer, length, self->config.max_message,
+				       "a message over", self->config.limit_name);
+		return (cut_peer(self));
+	}
 	if (length > BUFFER_MAX - self->head_bytes)
 		return (begin_large(self, length));
 	if (length > self->end - self->begin - self->head_bytes ||
@@ -167,7 +160,8 @@ spr_sp_reader_next(spr_sp_reader *self, uint64_t now_ns, spr_buf **out)
 		if (take_large(self, now_ns, out) == SPR_SP_FOUND_MESSAGE)
 			return (SPR_SP_FOUND_MESSAGE);
 	} else if (n > 0 && self->config.is_ipc && self->buffer[self->begin] != 1) {
-		return (blame(self, SPR_C_PEERS_CUT_MALFORMED, "a frame of an unknown kind", 0));
+		spr_sp_blame_malformed(&self->peer, "a frame of an unknown kind");
+		return (cut_peer(self));
 	} else if (n >= self->head_bytes && !self->is_starved) {
 		spr_sp_found found = take_frame(self, now_ns, out);
 

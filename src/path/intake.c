@@ -294,8 +294,12 @@ spr_intake_new(spr_intake **out, const spr_intake_config *config)
 	spr_err rv;
 	spr_intake *intake = spr_mem_zalloc_aligned(sizeof(*intake));
 	spr_pull_config pull = {
+	    .socket = "intake",
+	    .thread = "receiver",
 	    .receives = config->receivers,
 	    .max_message = config->max_message,
+	    .max_bytes = config->max_bytes,
+	    .spin_ns = config->spin_ns,
 	    .pipes = {.on_pipe = on_intake_pipe},
 	    .on_receive = on_receive,
 	    .arg = intake,

@@ -28,6 +28,7 @@ typedef struct spr_intake_config {
 	unsigned ring_slots;
 	size_t max_message;
 	size_t max_bytes;               /* of received messages not yet finished */
+	uint64_t spin_ns;               /* see net.h */
 	const spr_waiters *dispatchers; /* complete before start */
 	unsigned n_dispatchers;
 } spr_intake_config;

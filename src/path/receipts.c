@@ -233,6 +233,8 @@ spr_receipts_new(spr_receipts **out, const spr_receipts_config *config)
 	spr_err rv;
 	spr_receipts *receipts = spr_mem_zalloc(sizeof(*receipts));
 	spr_pull_config pull = {
+	    .socket = "receipts",
+	    .thread = "receipts",
 	    .receives = SPR_RECEIPTS_RECEIVES,
 	    .max_message = config->max_message,
 	    .pipes = {.on_pipe = on_receipts_pipe},

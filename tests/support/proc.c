@@ -67,7 +67,7 @@ open_output(const char *path)
 	return (fd);
 }
 
-/* Ours without SPREADER_*, and env on top. The strings stay where they are. */
+/* Ours without SPREADER_*, but for the transport that all is to be tested on, and env on top. */
 static char **
 make_environment(const char *const env[])
 {
@@ -86,7 +86,8 @@ make_environment(const char *const env[])
 	for (size_t i = 0; i < n_extra; i++)
 		made[n++] = strdup(env[i]);
 	for (char **e = environ; *e != NULL; e++)
-		if (strncmp(*e, "SPREADER_", 9) != 0)
+		if (strncmp(*e, "SPREADER_", 9) != 0 ||
+		    strncmp(*e, "SPREADER_TRANSPORT=", 19) == 0)
 			made[n++] = strdup(*e);
 	return (made);
 }

@@ -19,7 +19,7 @@ typedef struct spr_proc spr_proc;
 
 /*
  * argv ends with NULL; argv[0] is looked up in PATH. env: "NAME=value" strings on top of ours, ends
- * with NULL, or is NULL; SPREADER_* of our own environment are not handed on. Output goes to
+ * with NULL, or is NULL; SPREADER_* of our own environment are not handed on, but SPREADER_TRANSPORT. Output goes to
  * <dir>/<name>.out and .err.
  */
 spr_proc *spr_proc_start(const char *dir, const char *name, const char *const argv[],

@@ -9,6 +9,8 @@
 #define NO_LOOPBACK                                                                 \
 	" is not loopback, which needs tls+tcp:// with --tls-ca; or use a loopback" \
 	" address, ipc:// or abstract://"
+#define NOT_NATIVE \
+	" is not served by --transport native; use tcp://, ipc:// or unix://, or --transport nng"
 
 static const struct {
 	const char *words;
@@ -36,6 +38,13 @@ static const struct {
     /* two kinds of sockets */
     {"--control-listen ipc:///c --control-listen ws://127.0.0.1:0/", SPR_E_CONFIG,
      "--control-listen: ws:// and other schemes cannot share the control socket"},
+    {"--transport native --intake-listen ws://127.0.0.1:0/", SPR_E_CONFIG,
+     "--intake-listen: ws://127.0.0.1:0/" NOT_NATIVE},
+    {"--transport native --intake-dial abstract://a", SPR_E_CONFIG,
+     "--intake-dial: abstract://a" NOT_NATIVE},
+    {"--transport native --outbox-dial tcp://h:1 --outbox-dial ws://h:1/", SPR_E_CONFIG,
+     "--outbox-dial: ws://h:1/" NOT_NATIVE},
+    {"--transport tcp", SPR_E_USAGE, "--transport: tcp is not one of: nng native"},
     {"--ack-dial ws://h:1/ --ack-dial tcp://h:2", SPR_E_CONFIG,
      "--ack-dial: ws:// and other schemes cannot share the socket of one upstream"},
     {"--ack-dial a=tcp://h:1 --ack-dial b=ws://h:2/ --ack-listen a=ws://h:3/", SPR_E_CONFIG,

@@ -66,6 +66,8 @@ static inline void
 open_pull(scene *s, unsigned receives)
 {
 	spr_pull_config config = {
+	    .socket = "intake",
+	    .thread = "receiver",
 	    .receives = receives,
 	    .max_message = MAX_MESSAGE,
 	    .pipes = {.on_pipe = on_pipe, .arg = s},

@@ -95,7 +95,7 @@ static void
 test_no_memory(void **state)
 {
 	spr_pull_config config = {
-	    .receives = 2, .max_message = MAX_MESSAGE, .on_receive = on_receive};
+	    .socket = "intake", .receives = 2, .max_message = MAX_MESSAGE, .on_receive = on_receive};
 	char bound[SPR_URL_MAX];
 	spr_pull *pull = NULL;
 
