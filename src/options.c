@@ -38,15 +38,19 @@ static const char *const actions[] = {
     [SPR_ACTION_RUN] = NULL,
 };
 
-/* SPREADER_CONTROL_URL is spreaderctl's, SPREADER_QUEUE_... the queue's. */
+/* What spreaderctl reads, and whatever is the queue's. */
 static bool
 is_foreign(const char *variable)
 {
-	static const char ctl[] = "SPREADER_CONTROL_URL=", queue[] = "SPREADER_QUEUE_";
+	static const char *const starts[] = {
+	    "SPREADER_CONTROL_URL=", "SPREADER_CONTROL_TLS_CA=", "SPREADER_CONTROL_TLS_CERT=",
+	    "SPREADER_CONTROL_TLS_KEY=", "SPREADER_QUEUE_"};
 
-	return (strncmp(variable, ctl, sizeof(ctl) - 1) == 0 ||
-		strncmp(variable, queue, sizeof(queue) - 1) == 0 ||
-		spr_config_is_service_variable(variable));
+	for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
+		if (strncmp(variable, starts[i], strlen(starts[i])) == 0)
+			return (true);
+	}
+	return (spr_config_is_service_variable(variable));
 }
 
 static spr_config

@@ -4,7 +4,6 @@
  */
 #include "options.h"
 
-#include <arpa/inet.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -12,7 +11,7 @@
 #include "base/host_rules.h"
 #include "base/units.h"
 #include "net/net.h"
-#include "net/tls.h"
+#include "net/url.h"
 
 /* --- one rule's failure
  * ---------------------------------------------------------------------------------------- */
@@ -44,142 +43,17 @@ refuse(const spr_options *options, spr_option row, const char *format, ...)
  * ------------------------------------------------------------------------------------------------------
  */
 
-typedef enum scheme_kind { WITH_PORT, PORT_OPTIONAL, PATH, REFUSED } scheme_kind;
-
-static const struct scheme {
-	const char *name;
-	scheme_kind kind;
-} schemes[] = {
-    {"tcp", WITH_PORT},    {"ipc", PATH},          {"unix", PATH},         {"abstract", PATH},
-    {"ws", PORT_OPTIONAL}, {"tls+tcp", WITH_PORT}, {"wss", PORT_OPTIONAL}, {"inproc", REFUSED},
-};
-
-typedef struct address {
-	char host[SPR_URL_MAX];
-	long port; /* -1: none given */
-} address;
-
-static const struct scheme *
-find_scheme(const char *url)
-{
-	const char *colon = strstr(url, "://");
-
-	for (size_t i = 0; colon != NULL && i < sizeof(schemes) / sizeof(schemes[0]); i++) {
-		size_t len = strlen(schemes[i].name);
-
-		if (len == (size_t)(colon - url) && memcmp(schemes[i].name, url, len) == 0)
-			return (&schemes[i]);
-	}
-	return (NULL);
-}
-
-/* Splits HOST:PORT, where HOST may be [v6]; what follows a '/' is not looked at. url is at most
- * SPR_URL_MAX - 1 bytes. */
-static bool
-split_address(const char *url, address *out)
-{
-	const char *at = strstr(url, "://") + 3;
-	size_t len = strcspn(at, "/");
-	const char *host_end = at[0] == '[' ? memchr(at, ']', len) : NULL;
-	size_t skip = host_end != NULL ? 1 : 0;
-
-	*out = (address){.port = -1};
-	if (at[0] == '[' && host_end == NULL)
-		return (false);
-	if (host_end == NULL && (host_end = memchr(at, ':', len)) == NULL)
-		host_end = at + len;
-	memcpy(out->host, at + skip, (size_t)(host_end - at) - skip);
-	host_end += skip;
-	if (host_end == at + len)
-		return (true);
-	if (*host_end != ':' || host_end + 1 == at + len || at + len - host_end > 6)
-		return (false);
-	out->port = 0;
-	for (const char *p = host_end + 1; p < at + len; p++) {
-		if (*p < '0' || *p > '9')
-			return (false);
-		out->port = out->port * 10 + (*p - '0');
-	}
-	return (out->port <= 65535);
-}
-
-static bool
-is_loopback(const char *host)
-{
-	struct in_addr v4;
-	struct in6_addr v6;
-
-	if (inet_pton(AF_INET, host, &v4) == 1)
-		return ((ntohl(v4.s_addr) >> 24) == 127);
-	if (inet_pton(AF_INET6, host, &v6) == 1)
-		return (IN6_IS_ADDR_LOOPBACK(&v6));
-	return (strcmp(host, "localhost") == 0);
-}
-
-/* A listener shows a certificate; a dialler must be able to tell whose it is shown. */
-static spr_err
-check_certificates(const spr_options *options, spr_option row, const char *url, bool listen)
-{
-	if (!spr_tls_is_url(url))
-		return (SPR_OK);
-	if (listen && options->tls_cert == NULL)
-		return (refuse(options, row, "%s needs --tls-cert and --tls-key", url));
-	if (!listen && options->tls_ca == NULL)
-		return (refuse(options, row, "%s needs --tls-ca, to know its server by", url));
-	return (SPR_OK);
-}
-
-static spr_err
-check_address(const spr_options *options, spr_option row, const char *url, scheme_kind kind,
-	      bool listen)
-{
-	address a;
-
-	if (!split_address(url, &a))
-		return (refuse(options, row, "%s has no valid HOST:PORT", url));
-	if (a.port < 0 && kind == WITH_PORT)
-		return (refuse(options, row, "%s has no port", url));
-	if (a.port == 0 && !listen)
-		return (refuse(options, row,
-			       "%s has port 0, which can be listened on but not dialled", url));
-	if (a.host[0] == '\0' && !listen)
-		return (refuse(options, row, "%s has no host to dial", url));
-	if (row == SPR_OPTION_control_listen && !is_loopback(a.host) &&
-	    (strncmp(url, "tls+tcp:", 8) != 0 || options->tls_ca == NULL))
-		return (refuse(options, row,
-			       "%s is not loopback, which needs tls+tcp:// with --tls-ca; or use a "
-			       "loopback address, ipc:// or abstract://",
-			       url));
-	return (check_certificates(options, row, url, listen));
-}
-
 static spr_err
 check_url(const spr_options *options, spr_option row, const char *url, bool listen)
 {
-	const struct scheme *scheme = find_scheme(url);
+	const spr_url_rules rules = {.is_listening = listen,
+				     .is_control = row == SPR_OPTION_control_listen,
+				     .has_certificate = options->tls_cert != NULL,
+				     .has_authority = options->tls_ca != NULL};
 
-	if (strlen(url) >= SPR_URL_MAX)
-		return (
-		    refuse(options, row, "%.64s... is longer than %d bytes", url, SPR_URL_MAX - 1));
-	if (scheme == NULL)
-		return (
-		    refuse(options, row,
-			   "%s is not a tcp://, tls+tcp://, ipc://, unix://, abstract://, ws:// "
-			   "or wss:// URL",
-			   url));
-	switch (scheme->kind) {
-	case REFUSED:
-		return (refuse(options, row,
-			       "%s: inproc:// is refused, as it reaches no other process and "
-			       "aborts the daemon when it closes",
-			       url));
-	case PATH:
-		if (strstr(url, "://")[3] == '\0')
-			return (refuse(options, row, "%s has no path", url));
-		return (SPR_OK);
-	default:
-		return (check_address(options, row, url, scheme->kind, listen));
-	}
+	if (spr_url_check(url, &rules) != SPR_OK)
+		return (refuse(options, row, "%s", spr_error_text(SPR_E_CONFIG)));
+	return (SPR_OK);
 }
 
 /* HOST:PORT, no URL. What is bound beyond this machine must not let everybody list and change subscriptions. */
@@ -187,14 +61,14 @@ static spr_err
 check_http(const spr_options *options, const char *text)
 {
 	char url[SPR_URL_MAX];
-	address a;
+	spr_url_address a;
 
 	if (strlen(text) > 100)
 		return (refuse(options, SPR_OPTION_http_listen, "%.64s... is too long", text));
 	snprintf(url, sizeof(url), "http://%s", text);
-	if (strchr(text, '/') != NULL || !split_address(url, &a) || a.port < 0)
+	if (strchr(text, '/') != NULL || !spr_url_split(url, &a) || a.port < 0)
 		return (refuse(options, SPR_OPTION_http_listen, "%s is no HOST:PORT", text));
-	if (!is_loopback(a.host) && options->admin_token_file == NULL)
+	if (!spr_url_is_loopback(a.host) && options->admin_token_file == NULL)
 		return (refuse(options, SPR_OPTION_http_listen,
 			       "%s is not loopback, which needs --admin-token-file", text));
 	return (SPR_OK);

@@ -28,6 +28,9 @@ enum {
 #define CTL_OPTIONS(X) \
 	X(TEXT,     url,        "url",      SPREADER_CONTROL_URL, "URL", "Control address of the daemon; SPREADER_CONTROL_URL in the environment") \
 	X(DURATION, timeout_ns, "timeout",  "5s", "1ms..1h", "How long to wait for a connection, and for each answer") \
+	X(TEXT,     tls_ca,     "tls-ca",   "none", "FILE", "Take the daemon only with a certificate of this authority, PEM, which tls+tcp:// and wss:// need; SPREADER_CONTROL_TLS_CA in the environment") \
+	X(TEXT,     tls_cert,   "tls-cert", "none", "FILE", "Certificate to show it, PEM, which it wants when it has a --tls-ca; SPREADER_CONTROL_TLS_CERT in the environment") \
+	X(TEXT,     tls_key,    "tls-key",  "none", "FILE", "Key of that certificate, PEM, without a password; SPREADER_CONTROL_TLS_KEY in the environment") \
 	X(BOOL,     json,       "json",     "false", "", "Print the daemon's JSON, one object a line, instead of text") \
 	X(DURATION, lease_ns,   "lease",    "0", "0..36500d", "Lease to ask for, in whole seconds; 0: the daemon's default") \
 	X(TEXT,     prefix,     "prefix",   "none", "PATTERN", "Only this pattern and what is below it") \
@@ -60,10 +63,20 @@ typedef struct ctl {
 	nng_msg *reply; /* the bytes of the last one */
 } ctl;
 
+/* A variable in the environment, and the option that it stands for. */
+typedef struct ctl_variable {
+	const char *name;
+	unsigned option;
+} ctl_variable;
+
 /* --- the program's own file -------------------------------------------------------------------------------- */
 
 /* Prints "<program>: <format>" to stderr as one safe line and returns code. */
 int ctl_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Flags, then the n variables. */
+spr_err ctl_read_options(spr_config *config, int argc, char **argv, int *action,
+			 const ctl_variable *variables, size_t n);
 
 /* --- ctl_link.c ----------------------------------------------------------------------------------- */
 

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <nng/protocol/reqrep0/req.h>
+#include <nng/supplemental/tls/tls.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +18,27 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/units.h"
+#include "net/tls.h"
 
 #define REPLY_MAX ((size_t)1 << 30) /* a lookup of a million callbacks */
+
+/* --- options --- */
+
+spr_err
+ctl_read_options(spr_config *config, int argc, char **argv, int *action,
+		 const ctl_variable *variables, size_t n)
+{
+	spr_err rv = spr_config_read_arguments(config, argc, argv, action);
+
+	for (size_t i = 0; i < n && rv == SPR_OK; i++) {
+		const char *value = getenv(variables[i].name);
+
+		if (value != NULL)
+			rv = spr_config_set(config, variables[i].option, value,
+					    SPR_CONFIG_ENVIRONMENT);
+	}
+	return (rv);
+}
 
 /* --- requests ------------------------------------------------------------------------------------ */
 
@@ -136,10 +156,30 @@ dial_in_time(const ctl *c)
 	return (result == 0 ? CTL_OK : unreachable(c, nng_strerror(result)));
 }
 
+/* Files for a URL without TLS are let be: the environment may name them once for all. */
+static int
+secure(const ctl *c)
+{
+	const ctl_options *o = &c->options;
+	nng_tls_config *config = NULL;
+	spr_err rv = SPR_OK;
+	int nrv = 0;
+
+	if (!spr_tls_is_url(o->url))
+		return (CTL_OK);
+	if ((rv = spr_tls_load(o->tls_cert, o->tls_key, o->tls_ca)) != SPR_OK ||
+	    (rv = spr_tls_config(&config, o->url, false, NULL)) != SPR_OK)
+		return (ctl_fail(CTL_USAGE, "%s", spr_error_text(rv)));
+	nrv = nng_dialer_set_ptr(dialling.dialer, NNG_OPT_TLS_CONFIG, config);
+	nng_tls_config_free(config);
+	return (nrv == 0 ? CTL_OK : unreachable(c, nng_strerror(nrv)));
+}
+
 static int
 connect_once(ctl *c)
 {
 	nng_duration ms = (nng_duration)(c->options.timeout_ns / SPR_NS_PER_MS);
+	int code = CTL_OK;
 	int rv = nng_req0_open(&c->socket);
 
 	if (rv == 0)
@@ -155,6 +195,8 @@ connect_once(ctl *c)
 	if ((rv = nng_dialer_create(&dialling.dialer, c->socket, c->options.url)) != 0)
 		return (ctl_fail(CTL_USAGE, "--url: %s is not an address such as %s: %s",
 				 c->options.url, SPREADER_CONTROL_URL, nng_strerror(rv)));
+	if ((code = secure(c)) != CTL_OK)
+		return (code);
 	c->is_open = true;
 	return (dial_in_time(c));
 }

@@ -3,8 +3,11 @@
  */
 #include "queue_options.h"
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+
+#include "net/url.h"
 
 static const spr_config_row rows[] = {
 #define X(type, field, name, standard, range, help) \
@@ -52,39 +55,90 @@ config_of(queue_options *options)
 			     .origins = options->origins});
 }
 
-/* Control has no password: it is for this machine. */
-static bool
-is_local(const char *url)
+/* Sockets and certificates that do not go together: a bad configuration, whatever the origin. */
+static spr_err __attribute__((format(printf, 4, 5)))
+refuse(const queue_options *options, const spr_config *config, unsigned row, const char *format,
+       ...)
 {
-	static const char *const local[] = {
-	    "tcp://127.", "tcp://localhost:", "tcp://[::1]:", "ipc://", "unix://", "abstract://"};
+	char label[SPR_CONFIG_LABEL_MAX];
+	char why[SPR_CONFIG_LABEL_MAX];
+	va_list args;
 
-	for (size_t i = 0; i < sizeof(local) / sizeof(local[0]); i++) {
-		if (strncmp(url, local[i], strlen(local[i])) == 0)
-			return (true);
+	va_start(args, format);
+	vsnprintf(why, sizeof(why), format, args);
+	va_end(args);
+	spr_config_label(config, row, options->origins[row], label);
+	return (spr_fail(SPR_E_CONFIG, "%s: %s", label, why));
+}
+
+static bool
+is_ws(const char *url)
+{
+	return (strncmp(url, "ws", 2) == 0);
+}
+
+static spr_err
+check_list(const queue_options *options, const spr_config *config, unsigned row,
+	   const spr_config_list *list)
+{
+	const spr_url_rules rules = {.is_listening = row != QUEUE_OPTION_to,
+				     .is_control = row == QUEUE_OPTION_control_listen,
+				     .has_certificate = options->tls_cert != NULL,
+				     .has_authority = options->tls_ca != NULL};
+
+	for (unsigned i = 0; i < list->n; i++) {
+		if (spr_url_check(list->item[i], &rules) != SPR_OK)
+			return (refuse(options, config, row, "%s", spr_error_text(SPR_E_CONFIG)));
+		/* ws is served by sockets of nng's own, everything else by ours: one socket is one or the other */
+		if (!rules.is_listening && is_ws(list->item[i]))
+			return (refuse(options, config, row,
+				       "%s: nothing is pushed over ws; use tcp://, tls+tcp://, "
+				       "ipc:// or abstract://",
+				       list->item[i]));
+		if (is_ws(list->item[i]) != is_ws(list->item[0]))
+			return (refuse(options, config, row,
+				       "ws:// and other schemes cannot share one socket"));
 	}
-	return (false);
+	return (SPR_OK);
+}
+
+static spr_err
+check_sockets(const queue_options *options, const spr_config *config)
+{
+	const struct {
+		unsigned row;
+		const spr_config_list *list;
+		bool is_needed;
+	} sockets[] = {
+	    {QUEUE_OPTION_submit_listen, &options->submit_listen, true},
+	    {QUEUE_OPTION_answer_listen, &options->answer_listen, true},
+	    {QUEUE_OPTION_control_listen, &options->control_listen, false},
+	    {QUEUE_OPTION_to, &options->to, false},
+	};
+	spr_err rv = SPR_OK;
+
+	for (size_t i = 0; i < sizeof(sockets) / sizeof(sockets[0]) && rv == SPR_OK; i++) {
+		unsigned row = sockets[i].row;
+
+		if (sockets[i].is_needed && sockets[i].list->n == 0)
+			return (spr_config_refuse(config, row, options->origins[row],
+						  "none is not possible; give an address"));
+		rv = check_list(options, config, row, sockets[i].list);
+	}
+	return (rv);
 }
 
 static spr_err
 check(const queue_options *options, const spr_config *config)
 {
-	static const unsigned needed[] = {QUEUE_OPTION_submit_listen, QUEUE_OPTION_answer_listen};
-	const spr_config_list *lists[] = {&options->submit_listen, &options->answer_listen};
+	spr_err rv = SPR_OK;
 
-	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
-		if (lists[i]->n == 0)
-			return (spr_config_refuse(config, needed[i], options->origins[needed[i]],
-						  "none is not possible; give an address"));
-	}
-	for (unsigned i = 0; i < options->control_listen.n; i++) {
-		if (!is_local(options->control_listen.item[i]))
-			return (spr_config_refuse(
-			    config, QUEUE_OPTION_control_listen,
-			    options->origins[QUEUE_OPTION_control_listen],
-			    "%.*s is not tcp:// on a loopback address, ipc:// or abstract://",
-			    SPR_CONFIG_VALUE_SHOWN, options->control_listen.item[i]));
-	}
+	if (options->tls_cert != NULL && options->tls_key == NULL)
+		return (refuse(options, config, QUEUE_OPTION_tls_cert, "needs --tls-key"));
+	if (options->tls_key != NULL && options->tls_cert == NULL)
+		return (refuse(options, config, QUEUE_OPTION_tls_key, "needs --tls-cert"));
+	if ((rv = check_sockets(options, config)) != SPR_OK)
+		return (rv);
 	if (options->retry_longest_ns < options->retry_first_ns)
 		return (spr_config_refuse(config, QUEUE_OPTION_retry_longest_ns,
 					  options->origins[QUEUE_OPTION_retry_longest_ns],
@@ -145,7 +199,8 @@ queue_options_print_help(FILE *out)
 	    "is 250us, 250ms, 10s,\n"
 	    "2m, 5h or 5d; SIZE is 256, 64KiB, 1MiB or 1GiB. Repeatable: the flag again; a,b in "
 	    "the environment; none\n"
-	    "empties it. A TERM ends it; what is not acked is pushed again after the next start.\n"
+	    "empties it. A TERM ends it; what is not acked is pushed again after the next start. A "
+	    "HUP reads the\ncertificates again.\n"
 	    "Exit: 0 clean, 1 failure, 2 bad command line, 71 cannot bind, 73 cannot create or "
 	    "lock a file,\n"
 	    "78 bad configuration.\n",

@@ -22,7 +22,10 @@
 	X(TEXT,     name,           "name",           "none", "NAME", "Say \"from\":NAME in every envelope, for dispatchers that know several upstreams") \
 	X(LIST,     submit_listen,  "submit-listen",  QUEUE_SUBMIT_URL, "URL", "Take notifications on this REP address; repeatable") \
 	X(LIST,     answer_listen,  "answer-listen",  QUEUE_ANSWER_URL, "URL", "Take answers on this REP address; repeatable") \
-	X(LIST,     control_listen, "control-listen", QUEUE_CONTROL_URL, "URL", "Answer control requests on this REP address, which must be a local one; repeatable; none: no control") \
+	X(LIST,     control_listen, "control-listen", QUEUE_CONTROL_URL, "URL", "Answer control requests on this REP address; repeatable; none: no control") \
+	X(TEXT,     tls_cert,       "tls-cert",       "none", "FILE", "Certificate of this queue and what is between it and its authority, PEM, for tls+tcp:// and wss://; the file is read again on HUP") \
+	X(TEXT,     tls_key,        "tls-key",        "none", "FILE", "Key of the certificate, PEM, without a password; the file is read again on HUP") \
+	X(TEXT,     tls_ca,         "tls-ca",         "none", "FILE", "Peers must show a certificate of this authority, PEM; the file is read again on HUP") \
 	X(BOOL,     stdin_,         "stdin",          "false", "", "Take notifications from standard input too, one document a line; at its end print what was taken, and go on") \
 	X(COUNT,    max_outstanding, "max-outstanding", "32768", "1..16777216", "Notifications that are pushed and not answered at once") \
 	X(DURATION, visibility_ns,  "visibility-timeout", "30s", "10ms..1d", "How long an answer may take before the notification is pushed again; \"working\" begins it anew") \

@@ -1,5 +1,5 @@
 /*
- * queue_server - start steps, the wait for a signal, the stop.
+ * queue_server - start steps, the wait for signals, the stop.
  *
  * The stop commits and answers what has come, closes the store, and ends the process: nng can hang in a close, and a socket
  * has nothing left that a close would do. Whoever asked and heard nothing asks again.
@@ -22,6 +22,7 @@
 #include "base/mem.h"
 #include "daemon.h"
 #include "net/net.h"
+#include "net/tls.h"
 #include "queue.h"
 #include "queue_input.h"
 
@@ -236,13 +237,20 @@ write_ready_file(server *s)
 }
 
 static spr_err
+load_certificates(const server *s)
+{
+	return (spr_tls_load(s->options->tls_cert, s->options->tls_key, s->options->tls_ca));
+}
+
+static spr_err
 start(server *s)
 {
 	queue_counts counts;
 	spr_err rv = SPR_OK;
 
 	raise_files();
-	if ((rv = queue_store_open(&s->store, s->options->store)) != SPR_OK ||
+	if ((rv = load_certificates(s)) != SPR_OK ||
+	    (rv = queue_store_open(&s->store, s->options->store)) != SPR_OK ||
 	    (rv = queue_new(&s->q, s->options, s->store, &spr_transport_nng)) != SPR_OK ||
 	    (rv = open_endpoints(s)) != SPR_OK)
 		return (rv);
@@ -262,8 +270,20 @@ start(server *s)
 
 /* --- the end --- */
 
+static void
+reload(const server *s)
+{
+	spr_err rv = load_certificates(s);
+
+	if (rv != SPR_OK)
+		spr_error("RELOAD-FAILED", "why=\"%s; the certificates before stay\"",
+			  spr_error_text(rv));
+	else
+		spr_info("RELOADED", "signal=%d", SIGHUP);
+}
+
 static int
-wait_for_end(void)
+wait_for_end(const server *s)
 {
 	sigset_t wanted;
 	int number = 0;
@@ -271,9 +291,13 @@ wait_for_end(void)
 	sigemptyset(&wanted);
 	sigaddset(&wanted, SIGTERM);
 	sigaddset(&wanted, SIGINT);
-	while ((number = sigwaitinfo(&wanted, NULL)) < 0 && errno == EINTR)
-		continue;
-	return (number);
+	sigaddset(&wanted, SIGHUP);
+	for (;;) {
+		if ((number = sigwaitinfo(&wanted, NULL)) == SIGHUP)
+			reload(s);
+		else if (number > 0)
+			return (number);
+	}
 }
 
 int
@@ -291,7 +315,7 @@ queue_serve(const queue_options *options)
 	if ((rv = start(&s)) != SPR_OK) {
 		spr_error("START-FAILED", "why=\"%s\"", spr_error_text(rv));
 	} else {
-		spr_info("STOP", "signal=%d", wait_for_end());
+		spr_info("STOP", "signal=%d", wait_for_end(&s));
 		stop_input(&s);
 	}
 	if (s.options->ready_file != NULL && rv == SPR_OK)

@@ -23,6 +23,9 @@
 #define VERB_OPTIONS(X) \
 	X(TEXT,     url,        "url",     NULL, "URL", "Address of the queue: its submit address for submit, else its control address; SPREADER_QUEUE_SUBMIT_URL and SPREADER_QUEUE_CONTROL_URL in the environment") \
 	X(DURATION, timeout_ns, "timeout", "5s", "1ms..1h", "How long to wait for a connection, and for each answer") \
+	X(TEXT,     tls_ca,     "tls-ca",  "none", "FILE", "Take the queue only with a certificate of this authority, PEM, which tls+tcp:// and wss:// need; SPREADER_QUEUE_TLS_CA in the environment, and so on") \
+	X(TEXT,     tls_cert,   "tls-cert", "none", "FILE", "Certificate to show it, PEM, which it wants when it has a --tls-ca") \
+	X(TEXT,     tls_key,    "tls-key", "none", "FILE", "Key of that certificate, PEM, without a password") \
 	X(BOOL,     json,       "json",    "false", "", "Print the queue's JSON, one object a line, instead of text") \
 	X(COUNT,    limit,      "limit",   "0", "0..4294967295", "dead list: at most so many; 0: all")
 /* clang-format on */
@@ -260,7 +263,7 @@ queue_verbs_print_table(void)
 
 	spr_config_print_table(&config, "verb-option", stdout);
 	for (size_t i = 0; i < N_VERBS; i++)
-		printf("verb\t%s\t%s\turl,timeout,json,limit,\t%s\n", verbs[i].name,
+		printf("verb\t%s\t%s\turl,timeout,tls-ca,tls-cert,tls-key,json,limit,\t%s\n", verbs[i].name,
 		       verbs[i].arguments, verbs[i].help);
 }
 
@@ -280,16 +283,20 @@ print_help(const spr_config *config)
 	return (CTL_OK);
 }
 
-/* Flags, the verb's variable, defaults. */
+/* Flags, the verb's variables, defaults. */
 static spr_err
 read_options(spr_config *config, int argc, char **argv, int *action, bool is_submit)
 {
-	const char *url =
-	    getenv(is_submit ? "SPREADER_QUEUE_SUBMIT_URL" : "SPREADER_QUEUE_CONTROL_URL");
-	spr_err rv = spr_config_read_arguments(config, argc, argv, action);
+	const ctl_variable variables[] = {
+	    {is_submit ? "SPREADER_QUEUE_SUBMIT_URL" : "SPREADER_QUEUE_CONTROL_URL",
+	     VERB_OPTION_url},
+	    {"SPREADER_QUEUE_TLS_CA", VERB_OPTION_tls_ca},
+	    {"SPREADER_QUEUE_TLS_CERT", VERB_OPTION_tls_cert},
+	    {"SPREADER_QUEUE_TLS_KEY", VERB_OPTION_tls_key},
+	};
+	spr_err rv = ctl_read_options(config, argc, argv, action, variables,
+				      sizeof(variables) / sizeof(variables[0]));
 
-	if (rv == SPR_OK && url != NULL)
-		rv = spr_config_set(config, VERB_OPTION_url, url, SPR_CONFIG_ENVIRONMENT);
 	if (rv == SPR_OK)
 		rv = spr_config_set(config, VERB_OPTION_url,
 				    is_submit ? QUEUE_SUBMIT_URL : QUEUE_CONTROL_URL,

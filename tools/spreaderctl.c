@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #define OPTION(field) (1u << CTL_OPTION_##field)
-#define EVERYWHERE    (OPTION(url) | OPTION(timeout_ns) | OPTION(json))
+#define EVERYWHERE                                                                                \
+	(OPTION(url) | OPTION(timeout_ns) | OPTION(tls_ca) | OPTION(tls_cert) | OPTION(tls_key) | \
+	 OPTION(json))
 
 static const struct verb {
 	const char *name;
@@ -137,15 +139,19 @@ check_usage(const struct verb *verb, const spr_config *config, int n_arguments)
 	return (CTL_OK);
 }
 
-/* Flags, one variable, defaults; the words that are left are in config->words. */
+/* Flags, variables, defaults; the words that are left are in config->words. */
 static spr_err
 read_options(spr_config *config, int argc, char **argv, int *action)
 {
-	const char *url = getenv("SPREADER_CONTROL_URL");
-	spr_err rv = spr_config_read_arguments(config, argc, argv, action);
+	static const ctl_variable variables[] = {
+	    {"SPREADER_CONTROL_URL", CTL_OPTION_url},
+	    {"SPREADER_CONTROL_TLS_CA", CTL_OPTION_tls_ca},
+	    {"SPREADER_CONTROL_TLS_CERT", CTL_OPTION_tls_cert},
+	    {"SPREADER_CONTROL_TLS_KEY", CTL_OPTION_tls_key},
+	};
+	spr_err rv = ctl_read_options(config, argc, argv, action, variables,
+				      sizeof(variables) / sizeof(variables[0]));
 
-	if (rv == SPR_OK && url != NULL)
-		rv = spr_config_set(config, CTL_OPTION_url, url, SPR_CONFIG_ENVIRONMENT);
 	if (rv == SPR_OK)
 		rv = spr_config_fill_defaults(config);
 	return (rv);

@@ -264,6 +264,8 @@ spr_tls_load(const char *cert, const char *key, const char *ca)
 	material *self;
 	spr_err rv;
 
+	if ((cert == NULL) != (key == NULL))
+		return (spr_fail(SPR_E_CONFIG, "tls-cert and tls-key are given together"));
 	if (cert == NULL && ca == NULL)
 		return (SPR_OK);
 	if ((self = spr_mem_zalloc(sizeof(*self))) == NULL)

@@ -1,5 +1,5 @@
 /*
- * tls - the daemon's certificate, key and authority: read, checked, and handed to whatever speaks TLS.
+ * tls - the process's certificate, key and authority: read, checked, and handed to whatever speaks TLS.
  *
  * SP sockets speak it with the library inside nng, HTTP with GnuTLS; both are given the same files, and GnuTLS, which says
  * what is wrong with them, looks at them first. A listener shows the certificate, and with an authority takes no peer
@@ -24,7 +24,7 @@ struct nng_stream_dialer;
 struct nng_stream_listener;
 
 /*
- * [main] Each may be NULL; cert and key are given together. SPR_E_CONFIG with a trail that names the file and the cause: what
+ * [main] Each may be NULL; cert and key are given together, or neither. SPR_E_CONFIG with a trail that names the file and the cause: what
  * was loaded before stays. An expired certificate is logged, and loaded: its peers refuse it.
  */
 spr_err spr_tls_load(const char *cert, const char *key, const char *ca);

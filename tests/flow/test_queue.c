@@ -557,7 +557,7 @@ test_starts(void **state)
 		     FLAGS(QUEUE, "--store", ":memory:", "--submit-listen", address(&r, "submit"),
 			   "--answer-listen", "tcp://127.0.0.1:0", "--control-listen", "none")));
 	free(command(&r, 2, FLAGS(QUEUE, "--max-outstanding", "0")));
-	free(command(&r, 2, FLAGS(QUEUE, "--control-listen", "tcp://0.0.0.0:0")));
+	free(command(&r, 78, FLAGS(QUEUE, "--control-listen", "tcp://0.0.0.0:0")));
 	free(command(&r, 2, FLAGS(QUEUE, "--submit-listen", "none")));
 	free(command(&r, 2, FLAGS(QUEUE, "--retry-longest", "10ms")));
 	free(command(&r, 2, FLAGS(QUEUE, "--max-message", "1KiB")));

@@ -8,6 +8,25 @@
 
 #include "spr_test.h"
 
+#define WORDS_MAX 8
+
+/* Flags with blanks between. */
+static spr_err
+parse_words(queue_options *out, const char *flags)
+{
+	char text[512];
+	char name[] = "queue";
+	char *argv[WORDS_MAX + 2] = {name};
+	char *envp[] = {NULL};
+	int argc = 1;
+
+	snprintf(text, sizeof(text), "%s", flags);
+	for (char *word = strtok(text, " "); word != NULL && argc <= WORDS_MAX;
+	     word = strtok(NULL, " "))
+		argv[argc++] = word;
+	return (queue_options_parse(out, argc, argv, envp));
+}
+
 static spr_err
 parse(queue_options *out, const char *flag, const char *variable)
 {
@@ -62,8 +81,6 @@ test_refused(void **state)
 	    {"--visibility-timeout=1ms", "--visibility-timeout: 1ms is not"},
 	    {"--submit-listen=none", "--submit-listen: none is not possible"},
 	    {"--answer-listen=none", "--answer-listen: none is not possible"},
-	    {"--control-listen=tcp://0.0.0.0:1",
-	     "--control-listen: tcp://0.0.0.0:1 is not tcp:// on a loopback"},
 	    {"--retry-longest=10ms", "--retry-longest: shorter than --retry-first"},
 	    {"--max-message=1KiB", "--max-body"},
 	    {"--nonsense", "--nonsense"},
@@ -87,12 +104,57 @@ test_refused(void **state)
 	assert_int_equal(o.action, QUEUE_ACTION_HELP);
 }
 
+/* Control has no password: beyond this machine it takes who shows a certificate, and nobody else. */
+static void
+test_addresses(void **state)
+{
+	static const char *const bad[][2] = {
+	    {"--control-listen tcp://0.0.0.0:1",
+	     "--control-listen: tcp://0.0.0.0:1 is not loopback, which needs tls+tcp:// with "
+	     "--tls-ca; or "
+	     "use a loopback address, ipc:// or abstract://"},
+	    {"--control-listen tcp://127.evil.example:1",
+	     "--control-listen: tcp://127.evil.example:1 is not loopback"},
+	    {"--control-listen tls+tcp://0.0.0.0:1 --tls-cert c --tls-key k",
+	     "--control-listen: tls+tcp://0.0.0.0:1 is not loopback"},
+	    {"--control-listen wss://0.0.0.0:1 --tls-cert c --tls-key k --tls-ca a",
+	     "--control-listen: wss://0.0.0.0:1 is not loopback"},
+	    {"--submit-listen tls+tcp://h:1",
+	     "--submit-listen: tls+tcp://h:1 needs --tls-cert and --tls-key"},
+	    {"--answer-listen tls+tcp://h:1 --tls-ca a",
+	     "--answer-listen: tls+tcp://h:1 needs --tls-cert and --tls-key"},
+	    {"--to tls+tcp://h:1 --tls-cert c --tls-key k", "--to: tls+tcp://h:1 needs --tls-ca"},
+	    {"--to tcp://h:0", "--to: tcp://h:0 has port 0"},
+	    {"--to ws://h:1", "--to: ws://h:1: nothing is pushed over ws; use tcp://, tls+tcp://, "
+			      "ipc:// or abstract://"},
+	    {"--submit-listen tcp://h:1 --submit-listen ws://h:2",
+	     "--submit-listen: ws:// and other schemes cannot share one socket"},
+	    {"--to h:1", "--to: h:1 is not a tcp://"},
+	    {"--tls-cert c", "--tls-cert: needs --tls-key"},
+	    {"--tls-key k", "--tls-key: needs --tls-cert"},
+	};
+	queue_options o;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_fails(parse_words(&o, bad[i][0]), SPR_E_CONFIG);
+		if (strncmp(spr_error_text(SPR_E_CONFIG), bad[i][1], strlen(bad[i][1])) != 0)
+			fail_msg("\"%s\" is not \"%s\"", spr_error_text(SPR_E_CONFIG), bad[i][1]);
+	}
+	assert_ok(parse_words(
+	    &o, "--control-listen tls+tcp://0.0.0.0:1 --tls-cert c --tls-key k --tls-ca a"));
+	queue_options_free(&o);
+	assert_ok(parse_words(&o, "--to tls+tcp://h:1 --tls-ca a"));
+	queue_options_free(&o);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_accepted),
 	    cmocka_unit_test(test_refused),
+	    cmocka_unit_test(test_addresses),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));
