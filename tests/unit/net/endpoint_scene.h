@@ -28,14 +28,14 @@ lock_path_of(const scene *s, char out[SPR_URL_MAX + 8])
 	snprintf(out, SPR_URL_MAX + 8, "%s.lock", path_of(s));
 }
 
-/* A newcomer gets a message through. */
+/* A newcomer gets a message through. A path is there a moment before anybody listens. */
 static inline void
 expect_service(scene *s)
 {
 	unsigned n_received = s->n_received;
 	spr_sp peer;
 
-	assert_true(spr_sp_dial(&peer, s->url, SPR_SP_PUSH));
+	assert_true(wait_until(spr_sp_dial(&peer, s->url, SPR_SP_PUSH), LIMIT_MS));
 	push(&peer, 20);
 	assert_true(wait_until(s->n_received == n_received + 1, LIMIT_MS));
 	spr_sp_close(&peer);
