@@ -223,6 +223,7 @@ start_dispatchers(spr_daemon *daemon)
 		options->intake_format == SPR_INTAKE_BARE ? SPR_FORMAT_BARE : SPR_FORMAT_ENVELOPE,
 	    .message_as_string = options->message_payload == SPR_PAYLOAD_STRING,
 	    .no_subscribers = (spr_if_nobody)options->no_subscribers,
+	    .on_one_line = options->outbox_batch_bytes > 0,
 	    .max_notification = options->max_notification_bytes,
 	    .max_job = options->max_job_bytes,
 	    .max_fanout = options->max_fanout,
@@ -256,6 +257,7 @@ start_outbox(spr_daemon *daemon)
 	spr_outbox_config config = {
 	    .transport = spr_sockets_outbox(options),
 	    .max_bytes = options->max_inflight_bytes / 4,
+	    .batch_bytes = options->outbox_batch_bytes,
 	    .dispatchers = &daemon->waiters,
 	    .ledger = daemon->ledger,
 	    .instance = awaits_receipts(options) || options->job_id ? daemon->instance : NULL,

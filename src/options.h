@@ -46,7 +46,7 @@
 	X(SIZE,     max_job_bytes,      "max-job",            "1MiB", "256..1GiB", PLAIN, "Longest job") \
 	X(COUNT,    max_fanout,         "max-fanout",         "1000000", "1..100000000", PLAIN, "Callbacks of one notification") \
 	X(COUNT,    max_peers,          "max-peers",          "4096", "8..1000000", PLAIN, "Connections of each socket, less when descriptors are short; a newcomer takes the place of the oldest that never carried a message") \
-	X(SIZE,     outbox_batch_bytes, "outbox-batch-bytes", "0", "0..1GiB", LATER, "Put as many ready jobs as fit into one message, one a line; 0: one job a message; up to max-job") \
+	X(SIZE,     outbox_batch_bytes, "outbox-batch-bytes", "0", "0..1GiB", PLAIN, "Put as many ready jobs as fit into one message, one a line; 0: one job a message; up to max-job") \
 	X(DURATION, outbox_timeout_ns,  "outbox-timeout",     "0", "0..1d", PLAIN, "How long the outbox may take nothing before the open notification fails; 0: wait") \
 	X(COUNT,    ack_batch,          "ack-batch",          "256", "1..10000", PLAIN, "Ids in one answer request") \
 	X(COUNT,    ack_window,         "ack-window",         "8", "1..64", PLAIN, "Answer requests in flight to one upstream") \

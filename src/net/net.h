@@ -114,7 +114,7 @@ typedef struct spr_transport {
 	spr_err (*push_dial)(spr_push *push, const char *url);
 	/* Before listen and dial. */
 	spr_err (*lane_open)(spr_push_lane **out, spr_push *push, unsigned slots, void *lane_arg);
-	/* [lane owner] A job of len bytes to fill, for this lane; SPR_E_NOMEM. */
+	/* [lane owner] A job of len bytes to fill, for this lane, before which and while which others may be flushed; SPR_E_NOMEM. */
 	spr_err (*out_alloc)(spr_push_lane *lane, spr_out *out, size_t len);
 	/* [any] Frees a job that was not sent. */
 	void (*out_free)(spr_out *out);

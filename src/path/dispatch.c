@@ -47,6 +47,7 @@ typedef struct spr_dispatcher {
 	spr_fanout *open_tail;
 	unsigned may_read;   /* documents, before the head's slice, if there is a head */
 	bool is_blocked;     /* the head found no slot or bytes */
+	bool goes_on;        /* the last turn has left something that can be done at once */
 	spr_fanout *waiting; /* for credits; nothing is read meanwhile */
 	/* the outbox has taken nothing since then; 0: nothing waits for it */
 	uint64_t stalled_since_ns;
@@ -345,7 +346,7 @@ read_documents(spr_dispatcher *self, unsigned max)
 static unsigned
 turn(spr_dispatcher *self, unsigned documents, unsigned jobs)
 {
-	unsigned posted, read;
+	unsigned posted, read, timed_out;
 
 	spr_waiter_clear(self->waiter);
 	self->slice = jobs;
@@ -359,15 +360,18 @@ turn(spr_dispatcher *self, unsigned documents, unsigned jobs)
 	posted = post_open(self);
 	self->is_timed = posted > 0; /* its time would be the other's */
 	read = read_documents(self, documents);
-	spr_outbox_lane_flush(
-	    self->lane); /* before the turn is called over: the drain waits for what it sees */
-	posted += check_outbox_timeout(self);
+	self->goes_on = read >= documents || (self->open_head != NULL && !self->is_blocked);
+	/* before the turn is called over: the drain waits for what it sees */
+	spr_outbox_end_turn(self->lane, self->goes_on);
+	timed_out = check_outbox_timeout(self);
+	self->goes_on |= timed_out > 0; /* what was blocked is not any more */
 	/* release: who reads false (the drain) sees all that was done before */
-	if (self->message == NULL && self->open_head == NULL && self->waiting == NULL)
+	if (self->message == NULL && self->open_head == NULL && self->waiting == NULL &&
+	    !spr_outbox_has_batch(self->lane))
 		atomic_store_explicit(&self->is_busy, false, memory_order_release);
 	atomic_store_explicit(&self->is_in_turn, false,
 			      memory_order_relaxed /* the probe's view */);
-	return (posted + read);
+	return (posted + read + timed_out);
 }
 
 static unsigned
@@ -381,9 +385,9 @@ static bool
 do_guest_work(void *state)
 {
 	spr_dispatcher *self = state;
-	unsigned n = turn(self, GUEST_DOCUMENTS, GUEST_JOBS);
 
-	return (n >= GUEST_DOCUMENTS || (self->open_head != NULL && !self->is_blocked));
+	(void)turn(self, GUEST_DOCUMENTS, GUEST_JOBS);
+	return (self->goes_on);
 }
 
 static spr_err

@@ -13,7 +13,8 @@
  *             a notification that nobody can be told about keeps it until its last job has ended
  * Ordering    E1 (rings), E4 (epoch), E9 (claims), E12 (pending), E15 (turns)
  * Progress    never waits inside a section; waits by parking, woken through its waiter. While one fan-out waits for
- *             credits nothing new is read, but the other ones go on: theirs may be what it waits for
+ *             credits nothing new is read, but the other ones go on: theirs may be what it waits for. An open batch of jobs
+ *             outlives a turn only when the next one follows for certain, its own or the thread's that a guest wakes
  * Limits      SPR_OPEN_FANOUTS fan-outs open at once per dispatcher; slices of SPR_SLICE_JOBS jobs
  * Teardown    intake stopped, idle, spr_dispatchers_stop(), free
  */
@@ -38,6 +39,7 @@ typedef struct spr_dispatch_config {
 	uint64_t spin_ns;
 	spr_format format;
 	bool message_as_string;
+	bool on_one_line; /* payloads have no line breaks: with batches */
 	spr_if_nobody no_subscribers;
 	size_t max_notification;
 	size_t max_job;

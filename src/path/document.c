@@ -178,7 +178,8 @@ resolve(spr_document_env *env, const spr_document *document, spr_fanout *fanout)
 	spr_count_add(SPR_C_SUPPRESSED_DUPLICATE, matches->suppressed_duplicate);
 	if (matches->n == 0)
 		return (SPREADER_REASON_NONE);
-	rv = spr_fanout_set_payload(fanout, document, config->message_as_string, config->max_job);
+	rv = spr_fanout_set_payload(fanout, document, config->message_as_string,
+				    config->on_one_line, config->max_job);
 	if (rv == SPR_OK && spr_fanout_longest_job(fanout) + config->job_id_len <= config->max_job)
 		return (SPREADER_REASON_NONE);
 	spr_matches_drop_from(config->subscriptions, matches, 0);

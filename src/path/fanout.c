@@ -16,31 +16,56 @@
 #include "base/crash_point.h"
 #include "base/sync.h"
 
+static bool
+make_room(spr_fanout *fanout, size_t len)
+{
+	uint8_t *grown;
+
+	if (len <= fanout->encoded_capacity)
+		return (true);
+	if ((grown = spr_mem_realloc(fanout->encoded, len)) == NULL)
+		return (false);
+	fanout->encoded = grown;
+	fanout->encoded_capacity = len;
+	return (true);
+}
+
 static spr_err
 encode_as_string(spr_fanout *fanout, spr_range text, size_t max)
 {
 	size_t len = spr_json_quoted_len(text.at, text.len);
-	uint8_t *grown;
 
 	if (len > max)
 		return (SPR_E_TOO_LARGE);
-	if (len > fanout->encoded_capacity) {
-		if ((grown = spr_mem_realloc(fanout->encoded, len)) == NULL)
-			return (SPR_E_NOMEM);
-		fanout->encoded = grown;
-		fanout->encoded_capacity = len;
-	}
+	if (!make_room(fanout, len))
+		return (SPR_E_NOMEM);
 	spr_json_quote(fanout->encoded, text.at, text.len);
 	fanout->payload = (spr_range){fanout->encoded, len};
 	return (SPR_OK);
 }
 
-spr_err
-spr_fanout_set_payload(spr_fanout *fanout, const spr_document *document, bool as_string, size_t max)
+/* Seldom: most producers write a document on one line. */
+static spr_err
+join_lines(spr_fanout *fanout, spr_range text)
 {
+	if (!make_room(fanout, text.len))
+		return (SPR_E_NOMEM);
+	spr_json_copy_on_one_line(fanout->encoded, text.at, text.len);
+	fanout->payload = (spr_range){fanout->encoded, text.len};
+	return (SPR_OK);
+}
+
+spr_err
+spr_fanout_set_payload(spr_fanout *fanout, const spr_document *document, bool as_string,
+		       bool on_one_line, size_t max)
+{
+	spr_range text = document->payload;
+
 	if (document->payload_is_message && as_string)
-		return (encode_as_string(fanout, document->payload, max));
-	fanout->payload = document->payload;
+		return (encode_as_string(fanout, text, max));
+	if (on_one_line && spr_json_has_line_break(text.at, text.len))
+		return (join_lines(fanout, text));
+	fanout->payload = text;
 	return (SPR_OK);
 }
 
@@ -96,12 +121,13 @@ reserve_in_turn(spr_fanout *fanout, const spr_fanout_env *env)
 static void
 leave_line(spr_fanout *fanout, const spr_fanout_env *env)
 {
-	spr_credits *credits = spr_jobs_credits(env->jobs);
+	spr_credits *credits;
 
 	fanout->needs_credits = false;
 	if (!fanout->is_in_line)
 		return;
 	fanout->is_in_line = false;
+	credits = spr_jobs_credits(env->jobs);
 	spr_credits_leave(credits, env->number);
 	if (spr_credits_wanted(credits) > 0)
 		spr_ledger_look_at_line(env->ledger);

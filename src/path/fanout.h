@@ -57,11 +57,11 @@ typedef struct spr_fanout_env {
 } spr_fanout_env;
 
 /*
- * [dispatcher] Sets payload: the document's text, or the message's as a JSON string of at most max bytes.
- * SPR_E_TOO_LARGE, SPR_E_NOMEM.
+ * [dispatcher] Sets payload: the document's text, or the message's as a JSON string of at most max bytes; on one line: with
+ * spaces for line breaks between its tokens. SPR_E_TOO_LARGE, SPR_E_NOMEM.
  */
 spr_err spr_fanout_set_payload(spr_fanout *fanout, const spr_document *document, bool as_string,
-			       size_t max);
+			       bool on_one_line, size_t max);
 /* [dispatcher] The size of the largest job. */
 size_t spr_fanout_longest_job(const spr_fanout *fanout);
 /*

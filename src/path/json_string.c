@@ -307,3 +307,40 @@ spr_json_quote(uint8_t *out, const uint8_t *text, size_t len)
 	*out++ = '"';
 	return ((size_t)(out - start));
 }
+
+/* Line feeds and carriage returns: for some readers either ends a line. */
+static unsigned
+line_breaks(const uint8_t *p)
+{
+	__m128i v = load(p);
+
+	return ((unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('\n')),
+							 _mm_cmpeq_epi8(v, _mm_set1_epi8('\r')))));
+}
+
+static bool
+is_line_break(uint8_t c)
+{
+	return (c == '\n' || c == '\r');
+}
+
+bool
+spr_json_has_line_break(const uint8_t *text, size_t len)
+{
+	const uint8_t *end = text + len;
+
+	for (; end - text >= 16; text += 16) {
+		if (line_breaks(text) != 0)
+			return (true);
+	}
+	while (text < end && !is_line_break(*text))
+		text++;
+	return (text < end);
+}
+
+void
+spr_json_copy_on_one_line(uint8_t *out, const uint8_t *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		out[i] = is_line_break(text[i]) ? ' ' : text[i];
+}

@@ -1,9 +1,11 @@
 /*
  * outbox - the posting side of the data path.
  *
- * A job is one allocation (the message that is sent) and one copy of its payload. The cookie of a
- * send is the notification itself, so a completion finds the pending count without a look-up; only
- * when receipts are awaited it is the job, whose owner the table of jobs knows.
+ * A job is one copy of its payload, into the message that is sent. One job a message, that is also one allocation, and the cookie
+ * of a send is the notification itself, so a completion finds the pending count without a look-up; only when receipts are
+ * awaited it is the job, whose owner the table of jobs knows. With batches all that is paid once a message.
+ *
+ * A lane has as many batches as slots, and a batch comes back after its slot: who has a free batch has a slot.
  */
 #include "path/outbox.h"
 
@@ -22,9 +24,15 @@ struct spr_outbox_lane {
 	spr_outbox_lane *next;
 	spr_push_lane *lane;
 	spr_waiter *waiter;
+	spr_batch *batches; /* NULL: one job a message */
+
+	/* written by the dispatcher */
+	spr_batch *open;
+	bool has_posted; /* since the last turn's end */
 
 	/* written by the dispatcher and by completions */
-	_Alignas(SPR_CACHELINE) atomic_uint n_out; /* posted and not ended */
+	spr_stack free;                            /* batches */
+	_Alignas(SPR_CACHELINE) atomic_uint n_out; /* sent and not ended */
 };
 
 struct spr_outbox {
@@ -86,43 +94,88 @@ owner_of(const spr_outbox *outbox, void *cookie)
 		     ->slab[spr_jobs_owner(outbox->config.jobs, (uint32_t)(uintptr_t)cookie)]);
 }
 
-/* The reason is marked before a count is given back. How many receipt counts there are to give back. */
-static unsigned
-fail_push(spr_outbox *outbox, spr_notification *notification, void *cookie)
+/*
+ * So many pushes of a notification have failed; their numbers when receipts are awaited. The reason is marked before a count
+ * is given back. How many receipt counts there are to give back.
+ */
+static uint32_t
+fail_pushes(spr_outbox *outbox, spr_notification *notification, uint32_t n, const uint32_t *numbers)
 {
-	if (outbox->config.jobs != NULL &&
-	    !spr_jobs_fail(outbox->config.jobs, (uint32_t)(uintptr_t)cookie))
-		return (0); /* it has its receipt, from an earlier attempt: nothing failed */
-	spr_count(SPR_C_JOBS_FAILED);
+	uint32_t failed = 0;
+
+	/* what has its receipt, from an earlier attempt, has not failed */
+	for (uint32_t i = 0; numbers != NULL && i < n; i++)
+		failed += spr_jobs_fail(outbox->config.jobs, numbers[i]);
+	if (numbers != NULL && failed == 0)
+		return (0);
+	spr_count_add(SPR_C_JOBS_FAILED, numbers != NULL ? failed : n);
 	/* relaxed: set before the abort that ended this send */
 	spr_notification_fail(notification, (spreader_reason)atomic_load_explicit(
 						&outbox->abort_reason, memory_order_relaxed));
-	return (outbox->config.jobs != NULL);
+	return (failed);
+}
+
+/* So many pushes of a notification have ended. */
+static void
+end_pushes(spr_outbox *outbox, spr_notification *notification, uint32_t n, const uint32_t *numbers,
+	   spr_err result)
+{
+	uint32_t receipts = 0;
+
+	if (result != SPR_OK)
+		receipts = fail_pushes(outbox, notification, n, numbers);
+	else if (outbox->config.jobs != NULL)
+		spr_ledger_touch(outbox->config.ledger, notification, spr_clock_coarse_ns());
+	if (spr_notification_release(notification, n, receipts))
+		spr_ledger_complete(outbox->config.ledger, notification);
 }
 
 static void
-on_done(void *lane_arg, void *cookie, size_t len, spr_err result)
+count_taken(spr_outbox *outbox, uint32_t n_jobs, size_t bytes)
+{
+	spr_count_add(SPR_C_JOBS_POSTED, n_jobs);
+	spr_count_add(SPR_C_JOB_BYTES, bytes);
+	atomic_fetch_add_explicit(&outbox->taken, 1,
+				  memory_order_relaxed /* watched for standing still */);
+}
+
+static void
+on_job_done(void *lane_arg, void *cookie, size_t len, spr_err result)
 {
 	spr_outbox_lane *lane = lane_arg;
 	spr_outbox *outbox = lane->outbox;
-	spr_notification *notification = owner_of(outbox, cookie);
-	unsigned receipts = 0;
+	uint32_t number = (uint32_t)(uintptr_t)cookie;
 
-	if (result == SPR_OK) {
-		spr_count(SPR_C_JOBS_POSTED);
-		spr_count_add(SPR_C_JOB_BYTES, len);
-		atomic_fetch_add_explicit(&outbox->taken, 1,
-					  memory_order_relaxed /* watched for standing still */);
-		if (outbox->config.jobs != NULL)
-			spr_ledger_touch(outbox->config.ledger, notification,
-					 spr_clock_coarse_ns());
-	} else {
-		receipts = fail_push(outbox, notification, cookie);
-	}
+	if (result == SPR_OK)
+		count_taken(outbox, 1, len);
 	give_back_bytes(outbox, len);
-	if (spr_notification_release(notification, 1, receipts))
-		spr_ledger_complete(outbox->config.ledger, notification);
+	end_pushes(outbox, owner_of(outbox, cookie), 1,
+		   outbox->config.jobs != NULL ? &number : NULL, result);
 	give_back_slot(lane); /* last: this thread may be lent the turn */
+}
+
+static void
+on_batch_done(void *lane_arg, void *cookie, size_t len, spr_err result)
+{
+	spr_outbox_lane *lane = lane_arg;
+	spr_outbox *outbox = lane->outbox;
+	spr_batch *batch = cookie;
+	const uint32_t *numbers = batch->has_numbers ? batch->numbers : NULL;
+
+	if (result == SPR_OK)
+		count_taken(outbox, batch->n_jobs,
+			    len - (batch->n_jobs - 1)); /* without the line breaks */
+	give_back_bytes(outbox, batch->size);
+	for (uint32_t i = 0; i < batch->n_shares; i++) {
+		const spr_batch_share *share = &batch->shares[i];
+
+		end_pushes(outbox, share->notification, share->n, numbers, result);
+		if (numbers != NULL)
+			numbers += share->n;
+	}
+	spr_batch_clear(batch);
+	spr_freelist_push(&lane->free, &batch->link); /* E2 */
+	give_back_slot(lane);                         /* last: this thread may be lent the turn */
 }
 
 spr_err
@@ -132,7 +185,7 @@ spr_outbox_new(spr_outbox **out, const spr_outbox_config *config)
 	spr_outbox *outbox = spr_mem_zalloc_aligned(sizeof(*outbox));
 	spr_push_config push = {
 	    .pipes = {.on_pipe = on_outbox_pipe, .arg = outbox},
-	    .on_done = on_done,
+	    .on_done = config->batch_bytes > 0 ? on_batch_done : on_job_done,
 	};
 
 	if (outbox == NULL)
@@ -164,19 +217,43 @@ spr_outbox_dial(spr_outbox *outbox, const char *url)
 	return (outbox->config.transport->push_dial(outbox->push, url));
 }
 
+static void
+free_lane(spr_outbox_lane *self)
+{
+	if (self->open != NULL)
+		self->outbox->config.transport->out_free(&self->open->out);
+	for (unsigned i = 0; self->batches != NULL && i < SPR_OUTBOX_SLOTS; i++)
+		spr_batch_fini(&self->batches[i]);
+	spr_mem_free(self->batches);
+	spr_mem_free(self);
+}
+
+static bool
+make_batches(spr_outbox_lane *self)
+{
+	self->batches = spr_mem_zalloc_aligned(SPR_OUTBOX_SLOTS * sizeof(spr_batch));
+	for (unsigned i = 0; self->batches != NULL && i < SPR_OUTBOX_SLOTS; i++) {
+		self->batches[i].has_numbers = self->outbox->config.jobs != NULL;
+		spr_freelist_push(&self->free, &self->batches[i].link);
+	}
+	return (self->batches != NULL);
+}
+
 spr_err
 spr_outbox_lane_open(spr_outbox_lane **out, spr_outbox *outbox, unsigned d)
 {
 	spr_outbox_lane *self = spr_mem_zalloc_aligned(sizeof(*self));
-	spr_err rv;
+	spr_err rv = SPR_E_NOMEM;
 
 	if (self == NULL)
 		return (SPR_E_NOMEM);
 	self->outbox = outbox;
 	self->waiter = &outbox->config.dispatchers->waiter[d];
-	if ((rv = outbox->config.transport->lane_open(&self->lane, outbox->push, SPR_OUTBOX_SLOTS,
+	spr_stack_init(&self->free);
+	if ((outbox->config.batch_bytes > 0 && !make_batches(self)) ||
+	    (rv = outbox->config.transport->lane_open(&self->lane, outbox->push, SPR_OUTBOX_SLOTS,
 						      self)) != SPR_OK) {
-		spr_mem_free(self);
+		free_lane(self);
 		return (rv);
 	}
 	self->next = outbox->lanes;
@@ -206,21 +283,45 @@ take_bytes(spr_outbox *outbox, size_t len)
 	return (true);
 }
 
-/* Slot and bytes, or the dispatcher's wants set and false. */
+/* A slot, or the dispatcher's want set and false. */
 static bool
-reserve(spr_outbox_lane *self, size_t len)
+has_slot(spr_outbox_lane *self)
 {
 	const spr_transport *transport = self->outbox->config.transport;
 
-	if (transport->lane_room(self->lane) == 0) {
+	if (transport->lane_room(self->lane) > 0)
+		return (true);
+	SPR_YIELD();
+	spr_waiter_want(self->waiter, SPR_WANT_SLOT); /* E11: declare, then look again */
+	SPR_YIELD();
+	if (transport->lane_room(self->lane) > 0)
+		return (true);
+	spr_count(SPR_C_DISPATCHER_WAITS_SLOT);
+	return (false);
+}
+
+/* The same for a batch, and the slot that comes with it. */
+static spr_batch *
+take_batch(spr_outbox_lane *self)
+{
+	spr_stack_entry *entry = spr_freelist_pop(&self->free);
+
+	if (entry == NULL) {
 		SPR_YIELD();
 		spr_waiter_want(self->waiter, SPR_WANT_SLOT); /* E11: declare, then look again */
 		SPR_YIELD();
-		if (transport->lane_room(self->lane) == 0) {
+		if ((entry = spr_freelist_pop(&self->free)) == NULL) {
 			spr_count(SPR_C_DISPATCHER_WAITS_SLOT);
-			return (false);
+			return (NULL);
 		}
 	}
+	return (SPR_STACK_CONTAINER(entry, spr_batch, link));
+}
+
+/* The same for bytes. */
+static bool
+reserve_bytes(spr_outbox_lane *self, size_t len)
+{
 	if (take_bytes(self->outbox, len))
 		return (true);
 	SPR_YIELD();
@@ -245,9 +346,8 @@ build_id(const spr_outbox *outbox, uint8_t *at, spr_job_key key)
 }
 
 static void
-build(const spr_outbox *outbox, spr_out *out, const spr_job *job)
+build(const spr_outbox *outbox, uint8_t *at, const spr_job *job)
 {
-	uint8_t *at = out->data;
 	size_t skip = 0;
 
 	if (job->key != NULL) {
@@ -260,40 +360,129 @@ build(const spr_outbox *outbox, spr_out *out, const spr_job *job)
 	at[job->payload_len] = '}';
 }
 
-spr_post
-spr_outbox_post(spr_outbox_lane *self, const spr_job *job, spr_notification *notification)
+static void
+send(spr_outbox_lane *self, spr_out *out, void *cookie)
+{
+	/* relaxed: the send publishes it */
+	atomic_fetch_add_explicit(&self->n_out, 1, memory_order_relaxed);
+	/* there is room: the lane is ours */
+	(void)self->outbox->config.transport->lane_send(self->lane, out, cookie);
+}
+
+static spr_post
+fail_post(spr_notification *notification)
+{
+	spr_count(SPR_C_JOBS_FAILED);
+	spr_notification_fail(notification, SPREADER_REASON_OVERLOAD);
+	return (SPR_POST_FAILED);
+}
+
+static spr_post
+post_alone(spr_outbox_lane *self, const spr_job *job, size_t len, spr_notification *notification)
 {
 	const spr_outbox *outbox = self->outbox;
-	const spr_transport *transport = outbox->config.transport;
-	size_t len = outbox->id_len + job->prefix_len + job->payload_len + 1;
 	void *cookie =
 	    outbox->config.jobs != NULL ? (void *)(uintptr_t)job->number : (void *)notification;
 	spr_out out;
 
-	SPR_ASSERT((job->key != NULL) == (outbox->id_len > 0));
-
-	if (!reserve(self, len))
+	if (!has_slot(self) || !reserve_bytes(self, len))
 		return (SPR_POST_BLOCKED);
-	if (transport->out_alloc(self->lane, &out, len) != SPR_OK) {
-		spr_count(SPR_C_JOBS_FAILED);
-		spr_notification_fail(notification, SPREADER_REASON_OVERLOAD);
+	if (outbox->config.transport->out_alloc(self->lane, &out, len) != SPR_OK) {
 		give_back_bytes(self->outbox, len);
-		return (SPR_POST_FAILED);
+		return (fail_post(notification));
 	}
-	build(outbox, &out, job);
-	/* relaxed: the send publishes it */
-	atomic_fetch_add_explicit(&self->n_out, 1, memory_order_relaxed);
-	(void)transport->lane_send(self->lane, &out, cookie); /* there is room: the lane is ours */
+	build(outbox, out.data, job);
+	send(self, &out, cookie);
 	return (SPR_POST_OK);
 }
 
+/* For a first job of len bytes. With little left of the budget a batch is that small. */
+static spr_post
+open_batch(spr_outbox_lane *self, size_t len)
+{
+	spr_outbox *outbox = self->outbox;
+	size_t size = len > outbox->config.batch_bytes ? len : outbox->config.batch_bytes;
+	spr_batch *batch = take_batch(self);
+
+	if (batch == NULL)
+		return (SPR_POST_BLOCKED);
+	if (!take_bytes(outbox, size)) {
+		size = len;
+		if (!reserve_bytes(self, size)) {
+			spr_freelist_push(&self->free, &batch->link);
+			return (SPR_POST_BLOCKED);
+		}
+	}
+	if (!spr_batch_can_note(batch) ||
+	    outbox->config.transport->out_alloc(self->lane, &batch->out, size) != SPR_OK) {
+		spr_freelist_push(&self->free, &batch->link);
+		give_back_bytes(outbox, size);
+		return (SPR_POST_FAILED);
+	}
+	batch->size = size;
+	self->open = batch;
+	return (SPR_POST_OK);
+}
+
+static spr_post
+post_in_batch(spr_outbox_lane *self, const spr_job *job, size_t len, spr_notification *notification)
+{
+	spr_batch *batch = self->open;
+	spr_post opened;
+
+	if (batch != NULL && (batch->used + 1 + len > batch->size || !spr_batch_can_note(batch)))
+		spr_outbox_send_batch(self);
+	if (self->open == NULL && (opened = open_batch(self, len)) != SPR_POST_OK)
+		return (opened == SPR_POST_FAILED ? fail_post(notification) : opened);
+	batch = self->open;
+	if (batch->used > 0)
+		batch->out.data[batch->used++] = '\n';
+	build(self->outbox, batch->out.data + batch->used, job);
+	batch->used += len;
+	spr_batch_note(batch, notification, job->number);
+	self->has_posted = true;
+	return (SPR_POST_OK);
+}
+
+spr_post
+spr_outbox_post(spr_outbox_lane *self, const spr_job *job, spr_notification *notification)
+{
+	const spr_outbox *outbox = self->outbox;
+	size_t len = outbox->id_len + job->prefix_len + job->payload_len + 1;
+
+	SPR_ASSERT((job->key != NULL) == (outbox->id_len > 0));
+	return (self->batches != NULL ? post_in_batch(self, job, len, notification)
+				      : post_alone(self, job, len, notification));
+}
+
 void
-spr_outbox_lane_flush(spr_outbox_lane *self)
+spr_outbox_send_batch(spr_outbox_lane *self)
+{
+	spr_batch *batch = self->open;
+
+	if (batch == NULL)
+		return;
+	self->open = NULL; /* the send may end in here, and open another */
+	batch->out.len = batch->used;
+	send(self, &batch->out, batch);
+}
+
+void
+spr_outbox_end_turn(spr_outbox_lane *self, bool goes_on)
 {
 	const spr_transport *transport = self->outbox->config.transport;
 
+	if (!goes_on || !self->has_posted)
+		spr_outbox_send_batch(self);
+	self->has_posted = false;
 	if (transport->lane_flush != NULL)
 		transport->lane_flush(self->lane);
+}
+
+bool
+spr_outbox_has_batch(const spr_outbox_lane *self)
+{
+	return (self->open != NULL);
 }
 
 size_t
@@ -305,6 +494,7 @@ spr_outbox_id_len(const spr_outbox *outbox)
 void
 spr_outbox_abort(spr_outbox_lane *self, spreader_reason reason)
 {
+	spr_outbox_send_batch(self);
 	/* relaxed: the transport's lock orders it before the completions it causes */
 	atomic_store_explicit(&self->outbox->abort_reason, reason, memory_order_relaxed);
 	self->outbox->config.transport->lane_abort(self->lane);
@@ -364,7 +554,7 @@ spr_outbox_free(spr_outbox *outbox)
 		outbox->config.transport->push_close(outbox->push);
 	for (spr_outbox_lane *self = outbox->lanes; self != NULL; self = next) {
 		next = self->next;
-		spr_mem_free(self);
+		free_lane(self);
 	}
 	spr_mem_free(outbox);
 }

@@ -1,23 +1,29 @@
 /*
- * outbox - posts jobs: bounded slots and bytes, and one completion a job that gives its pending counts back.
+ * outbox - posts jobs: bounded slots and bytes, and one completion a message that gives its jobs' pending counts back.
  *
- *   dispatcher --spr_outbox_post--> lane --> push socket --on_done--> pending count -1 --last--> ledger
- *                   |  no slot, no bytes: the dispatcher waits            |
- *                   +<--------- woken, or helped, by ---------------------+
+ *   dispatcher --spr_outbox_post--> [batch] --> lane --> push socket --on_done--> pending count -n --last--> ledger
+ *                   |  no slot, no bytes: the dispatcher waits                        |
+ *                   +<--------- woken, or helped, by ---------------------------------+
+ *
+ * A message is one job, or, with batch_bytes, as many as are ready: they are collected in the lane's open batch, which is sent
+ * when the next job does not fit, when the dispatcher ends a turn with nothing more to do or about to wait, or after a turn that
+ * added nothing. No timer is involved: while a batch is open its dispatcher is going on.
  *
  * Writer      dispatchers, each on its own lane
  * Reader      completions ([nng-cb]) and the ledger behind them
  * Ownership   a posted job's bytes belong to the transport; one push count of the notification travels with it. The cookie is
  *             the notification, or, when receipts are awaited, the number of the job, whose owner is looked up while that
- *             count is held
+ *             count is held, or the batch (path/batch.h). A batch ends as a whole: all its jobs are posted, or none is
  * Ordering    E12 (pending count), E2 (slots), E11 (waiting)
  * Progress    post never waits
- * Limits      slots per lane; job bytes over all lanes (a single job larger than the limit is let through alone)
+ * Limits      slots per lane; job bytes over all lanes (a single job larger than the limit is let through alone). A batch
+ *             takes what its message was made with, and its slot, when it is opened: sending it never waits
  * Teardown    dispatchers stopped, lanes idle, then free
  */
 #pragma once
 
 #include "net/net.h"
+#include "path/batch.h"
 #include "path/jobs.h"
 #include "path/ledger.h"
 #include "path/notification.h"
@@ -30,7 +36,8 @@ typedef struct spr_outbox_lane spr_outbox_lane;
 
 typedef struct spr_outbox_config {
 	const spr_transport *transport;
-	size_t max_bytes; /* of jobs that have not ended */
+	size_t max_bytes;   /* of jobs that have not ended */
+	size_t batch_bytes; /* of one message, unless a job is longer; 0: one job a message */
 	const spr_waiters *dispatchers;
 	spr_ledger *ledger;
 	const char *instance; /* the part of job ids before the dash; NULL: jobs have none */
@@ -40,12 +47,13 @@ typedef struct spr_outbox_config {
 } spr_outbox_config;
 
 typedef enum spr_post {
-	SPR_POST_OK,      /* posted; the push count will be given back by its completion */
+	SPR_POST_OK, /* posted, or in the open batch; its completion will give the push count back */
 	SPR_POST_BLOCKED, /* nothing happened; the dispatcher's wants are set: park and try again */
 	SPR_POST_FAILED,  /* no memory; the caller gives the pending counts back */
 } spr_post;
 
-/* A job to be: its bytes are prefix, payload, "}", with the id as the first member when there is a key. */
+/* A job to be: its bytes are prefix, payload, "}", with the id as the first member when there is a key. No line breaks in it
+ * with batches. */
 typedef struct spr_job {
 	const char *prefix;
 	size_t prefix_len;
@@ -63,16 +71,23 @@ spr_err spr_outbox_dial(spr_outbox *outbox, const char *url);
 spr_err spr_outbox_lane_open(spr_outbox_lane **out, spr_outbox *outbox, unsigned d);
 /* [dispatcher, its lane] */
 spr_post spr_outbox_post(spr_outbox_lane *lane, const spr_job *job, spr_notification *notification);
-/* [dispatcher, its lane] Nothing more is posted for now: what was posted leaves. */
-void spr_outbox_lane_flush(spr_outbox_lane *lane);
+/* [dispatcher, its lane] Sends the open batch, if there is one. */
+void spr_outbox_send_batch(spr_outbox_lane *lane);
+/*
+ * [dispatcher, its lane] A turn ends, and what was posted leaves: also the open batch, unless another turn follows for certain
+ * (goes_on) and this one has posted a job.
+ */
+void spr_outbox_end_turn(spr_outbox_lane *lane, bool goes_on);
+/* [dispatcher, its lane] */
+bool spr_outbox_has_batch(const spr_outbox_lane *lane);
 /* [any] What an id adds to a job, in bytes. */
 size_t spr_outbox_id_len(const spr_outbox *outbox);
-/* [dispatcher, its lane] Ends what has not been taken; each such job fails its notification with
+/* [dispatcher, its lane] Ends what has not been taken, the open batch too; each such job fails its notification with
  * this reason. */
 void spr_outbox_abort(spr_outbox_lane *lane, spreader_reason reason);
-/* [any] Jobs of the lane that have not ended. */
+/* [any] Messages of the lane that have not ended. */
 unsigned spr_outbox_lane_out(const spr_outbox_lane *lane);
-/* [any] Jobs taken by pipes so far: stands still while the outbox takes nothing. */
+/* [any] Messages taken by pipes so far: stands still while the outbox takes nothing. */
 uint64_t spr_outbox_taken(const spr_outbox *outbox);
 /* [any] Snapshot: bytes of jobs that have not ended. */
 size_t spr_outbox_bytes(const spr_outbox *outbox);

@@ -63,6 +63,11 @@ size_t spr_scan_decode(spr_range text, uint8_t *out, size_t max, bool *has_lone_
 /* The decoded length of the same. */
 size_t spr_scan_decoded_len(spr_range text);
 
+/* Does a well-formed value have line breaks between its tokens? Its strings cannot. */
+bool spr_json_has_line_break(const uint8_t *text, size_t len);
+/* Copies it, len bytes, with a space for each of them. */
+void spr_json_copy_on_one_line(uint8_t *out, const uint8_t *text, size_t len);
+
 /* Bytes of `text` as a JSON string, quotes included: between len + 2 and 6 * len + 2. */
 size_t spr_json_quoted_len(const uint8_t *text, size_t len);
 /*

@@ -6,6 +6,8 @@
  *   - a parked dispatcher is always woken by what it waits for
  *   - every notification is completed once, when its last job has ended, and failed if and only if a job of it did
  *   - slots, bytes and records are all there again in the end
+ *
+ * One job a message, and in batches.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -109,11 +111,12 @@ fail_open(player *self)
 static spr_post
 post_one(player *self)
 {
-	static const uint8_t payload[MAX_JOB - PREFIX_LEN - 1];
+	uint8_t payload[MAX_JOB - PREFIX_LEN - 1];
 	char prefix[PREFIX_LEN + 1];
 	spr_job job = {.prefix = prefix, .prefix_len = PREFIX_LEN, .payload = payload};
 	spr_post posted;
 
+	memset(payload, 'x', sizeof(payload));
 	snprintf(prefix, sizeof(prefix), "%08u", self->serial);
 	if (self->len == 0)
 		self->len = 1 + (size_t)spr_test_below(&self->random, sizeof(payload));
@@ -148,7 +151,19 @@ do_work(void *state)
 		}
 		n++;
 	}
+	spr_outbox_end_turn(self->lane, n == 32);
 	return (n);
+}
+
+/* Each line's job is of a notification that fails. */
+static void
+note_failed(scene *s, const char *text)
+{
+	while (text != NULL) {
+		atomic_store(&s->failed[atoi(text)], true);
+		text = strchr(text, '\n');
+		text += text != NULL;
+	}
 }
 
 /* Plays the completions of all lanes; some fail, and now and then there is no memory for jobs. */
@@ -172,7 +187,7 @@ play_ender(void *arg)
 			continue;
 		}
 		if (fails)
-			atomic_store(&s->failed[atoi(text)], true);
+			note_failed(s, text);
 		if (spr_outbox_bytes(s->outbox) > s->largest)
 			atomic_store(&s->is_over_budget, true);
 		free(text);
@@ -182,14 +197,17 @@ play_ender(void *arg)
 }
 
 static void
-open_scene(scene *s, unsigned n_dispatchers, unsigned n_notifications, size_t max_bytes)
+open_scene(scene *s, unsigned n_dispatchers, unsigned n_notifications, size_t max_bytes,
+	   size_t batch_bytes)
 {
 	spr_ledger_config ledger = {.batch = 1, .window = 1, .notifications = &s->pool};
-	spr_outbox_config outbox = {.transport = &spr_transport_fake, .max_bytes = max_bytes};
+	spr_outbox_config outbox = {
+	    .transport = &spr_transport_fake, .max_bytes = max_bytes, .batch_bytes = batch_bytes};
 
 	memset(s, 0, sizeof(*s));
 	s->waiters = (spr_waiters){.waiter = s->waiter, .n = n_dispatchers};
 	s->largest = max_bytes > MAX_JOB ? max_bytes : MAX_JOB;
+	s->largest = s->largest > batch_bytes ? s->largest : batch_bytes;
 	assert_ok(spr_notifications_init(&s->pool, n_notifications, &s->waiters));
 	assert_ok(spr_ledger_new(&s->ledger, &ledger));
 	outbox.dispatchers = &s->waiters;
@@ -247,14 +265,15 @@ sum_done(uint64_t *nacked)
 }
 
 static void
-race(unsigned n_dispatchers, unsigned n_notifications, size_t max_bytes, unsigned yield_percent)
+race_with(unsigned n_dispatchers, unsigned n_notifications, size_t max_bytes, size_t batch_bytes,
+	  unsigned yield_percent)
 {
 	static scene s;
 	unsigned total = n_dispatchers * N_NOTIFICATIONS, n_failed = 0;
 	uint64_t nacked_before, done_before = sum_done(&nacked_before), nacked, done;
 	bool is_done;
 
-	open_scene(&s, n_dispatchers, n_notifications, max_bytes);
+	open_scene(&s, n_dispatchers, n_notifications, max_bytes, batch_bytes);
 	spr_sync_yield_percent(yield_percent);
 	start_threads(&s);
 	is_done =
@@ -278,6 +297,12 @@ race(unsigned n_dispatchers, unsigned n_notifications, size_t max_bytes, unsigne
 	spr_outbox_free(s.outbox);
 	spr_ledger_free(s.ledger);
 	spr_notifications_fini(&s.pool);
+}
+
+static void
+race(unsigned n_dispatchers, unsigned n_notifications, size_t max_bytes, unsigned yield_percent)
+{
+	race_with(n_dispatchers, n_notifications, max_bytes, 0, yield_percent);
 }
 
 static void
@@ -312,6 +337,23 @@ test_few_notifications(void **state)
 	race(3, 2, 3 * MAX_JOB, 10);
 }
 
+/* Of a few jobs, of one or two, and larger than the budget. */
+static void
+test_batches(void **state)
+{
+	uint64_t slots = spr_counter_sum(SPR_C_DISPATCHER_WAITS_SLOT);
+	uint64_t bytes = spr_counter_sum(SPR_C_DISPATCHER_WAITS_BYTES);
+
+	(void)state;
+	race_with(1, 64, SIZE_MAX, 2 * MAX_JOB, 10);
+	race_with(3, 64, SIZE_MAX, 4 * MAX_JOB, 10);
+	race_with(3, 64, SIZE_MAX, MAX_JOB / 2, 0);
+	assert_true(spr_counter_sum(SPR_C_DISPATCHER_WAITS_SLOT) > slots);
+	race_with(2, 64, 3 * MAX_JOB, 2 * MAX_JOB, 20);
+	race_with(3, 2, MAX_JOB, 2 * MAX_JOB, 10);
+	assert_true(spr_counter_sum(SPR_C_DISPATCHER_WAITS_BYTES) > bytes);
+}
+
 int
 main(void)
 {
@@ -319,6 +361,7 @@ main(void)
 	    cmocka_unit_test(test_few_slots),
 	    cmocka_unit_test(test_few_bytes),
 	    cmocka_unit_test(test_few_notifications),
+	    cmocka_unit_test(test_batches),
 	};
 	return (cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -29,7 +29,7 @@ typedef struct scene_wants {
 	size_t max_notification, max_job, max_fanout;
 	uint64_t outbox_timeout_ns;
 	unsigned max_inflight;
-	size_t outbox_bytes, intake_bytes, max_message;
+	size_t outbox_bytes, batch_bytes, intake_bytes, max_message;
 	unsigned n_dispatchers, receivers, ring_slots;
 	bool has_threads; /* the dispatchers run by themselves */
 	unsigned
@@ -107,6 +107,7 @@ scene_open_ends(scene *s, const scene_wants *wants)
 	spr_outbox_config outbox = {
 	    .transport = &spr_transport_fake,
 	    .max_bytes = or_else(wants->outbox_bytes, 16 << 20),
+	    .batch_bytes = wants->batch_bytes,
 	    .dispatchers = &s->waiters,
 	    .ledger = s->ledger,
 	    .instance = s->config.has_job_ids ? SCENE_INSTANCE : NULL,
@@ -190,6 +191,7 @@ scene_open(scene_wants wants)
 	    .n_dispatchers = s->waiters.n,
 	    .format = wants.is_bare ? SPR_FORMAT_BARE : SPR_FORMAT_ENVELOPE,
 	    .message_as_string = !wants.as_value,
+	    .on_one_line = wants.batch_bytes > 0,
 	    .no_subscribers = wants.no_subscribers,
 	    .max_notification = or_else(wants.max_notification, 256 << 10),
 	    .max_job = or_else(wants.max_job, 1 << 20),

@@ -64,9 +64,8 @@ static const struct {
     {"--confirm receipt --ack-dial tcp://h:1 --receipts-dial tcp://h", SPR_E_CONFIG,
      "--receipts-dial: tcp://h has no port"},
     {"--job-id", SPR_E_CONFIG, "--job-id: bare documents have no id that a job's could be made of"},
-    /* not built */
-    {"--outbox-batch-bytes=1KiB", SPR_E_CONFIG,
-     "--outbox-batch-bytes: 1KiB is not in this version; only 0 is"},
+    {"--max-job 1KiB --outbox-batch-bytes 2KiB", SPR_E_CONFIG,
+     "--outbox-batch-bytes: must not be more than --max-job"},
     /* TLS */
     {"--tls-cert c.pem", SPR_E_CONFIG, "--tls-cert: needs --tls-key"},
     {"SPREADER_TLS_KEY=c.key", SPR_E_CONFIG, "SPREADER_TLS_KEY: needs --tls-cert"},

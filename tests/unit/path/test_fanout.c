@@ -45,7 +45,7 @@ opened_new(unsigned n, size_t outbox_bytes)
 	assert_int_equal(o->fanout.matches.n, n);
 	o->first = o->fanout.matches.callback[0];
 	o->last = o->fanout.matches.callback[n - 1];
-	assert_ok(spr_fanout_set_payload(&o->fanout, &document, true, 100));
+	assert_ok(spr_fanout_set_payload(&o->fanout, &document, true, false, 100));
 	o->notification = spr_notification_take(&o->s->notifications);
 	o->notification->entry = SPR_ANSWER_NONE;
 	o->notification->upstream = SPR_UPSTREAM_NONE;
@@ -93,19 +93,39 @@ payload_of_a_document(void **state)
 	spr_document document = {.payload = {text, sizeof(text) - 1}};
 	(void)state;
 
-	assert_ok(spr_fanout_set_payload(&fanout, &document, true, 0));
+	assert_ok(spr_fanout_set_payload(&fanout, &document, true, false, 0));
 	assert_ptr_equal(fanout.payload.at, text);
 	document.payload_is_message = true;
-	assert_ok(spr_fanout_set_payload(&fanout, &document, false, 0));
+	assert_ok(spr_fanout_set_payload(&fanout, &document, false, false, 0));
 	assert_ptr_equal(fanout.payload.at, text);
 	assert_int_equal(fanout.payload.len, 9);
 	assert_null(fanout.encoded);
 
-	assert_ok(spr_fanout_set_payload(&fanout, &document, true, 15));
+	assert_ok(spr_fanout_set_payload(&fanout, &document, true, false, 15));
 	assert_int_equal(fanout.payload.len, 15);
 	assert_memory_equal(fanout.payload.at, "\"{\\\"a\\\":\\\"b\\\"}\"", 15);
 	fanout.matches.longest_prefix = 20;
 	assert_int_equal(spr_fanout_longest_job(&fanout), 20 + 15 + 1);
+	spr_fanout_fini(&fanout);
+}
+
+static void
+payload_on_one_line(void **state)
+{
+	static const uint8_t plain[] = "{\"a\":\t\"b\"}", broken[] = "[1,\n2\r]";
+	spr_fanout fanout = {0};
+	spr_document document = {.payload = {plain, sizeof(plain) - 1}};
+	(void)state;
+
+	assert_ok(spr_fanout_set_payload(&fanout, &document, false, true, 0));
+	assert_ptr_equal(fanout.payload.at, plain);
+	document.payload = (spr_range){broken, sizeof(broken) - 1};
+	spr_mem_fail_at(1);
+	assert_fails(spr_fanout_set_payload(&fanout, &document, false, true, 0), SPR_E_NOMEM);
+	spr_mem_fail_at(0);
+	assert_ok(spr_fanout_set_payload(&fanout, &document, false, true, 0));
+	assert_int_equal(fanout.payload.len, 7);
+	assert_memory_equal(fanout.payload.at, "[1, 2 ]", 7);
 	spr_fanout_fini(&fanout);
 }
 
@@ -119,15 +139,15 @@ memory_of_a_payload(void **state)
 	(void)state;
 
 	spr_mem_fail_at(0);
-	assert_fails(spr_fanout_set_payload(&fanout, &document, true, 6), SPR_E_TOO_LARGE);
+	assert_fails(spr_fanout_set_payload(&fanout, &document, true, false, 6), SPR_E_TOO_LARGE);
 	assert_int_equal(spr_mem_count(), 0);
 	spr_mem_fail_at(1);
-	assert_fails(spr_fanout_set_payload(&fanout, &document, true, 7), SPR_E_NOMEM);
+	assert_fails(spr_fanout_set_payload(&fanout, &document, true, false, 7), SPR_E_NOMEM);
 	spr_mem_fail_at(0);
-	assert_ok(spr_fanout_set_payload(&fanout, &document, true, 7));
+	assert_ok(spr_fanout_set_payload(&fanout, &document, true, false, 7));
 	assert_int_equal(spr_mem_count(), 1);
 	document.payload.len = 3;
-	assert_ok(spr_fanout_set_payload(&fanout, &document, true, 7));
+	assert_ok(spr_fanout_set_payload(&fanout, &document, true, false, 7));
 	assert_int_equal(spr_mem_count(), 1);
 	assert_int_equal(fanout.payload.len, 5);
 	spr_fanout_fini(&fanout);
@@ -366,6 +386,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(payload_of_a_document),
+	    cmocka_unit_test(payload_on_one_line),
 	    cmocka_unit_test(memory_of_a_payload),
 	    cmocka_unit_test(done_when_the_last_job_has_ended),
 	    cmocka_unit_test(not_done_before_the_last_job_has_ended),

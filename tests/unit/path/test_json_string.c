@@ -218,10 +218,37 @@ test_quoted_text_decodes_to_itself(void **state)
 	}
 }
 
+static void
+test_line_breaks_become_spaces(void **state)
+{
+	static const uint8_t others[] = "{\t\"a\\n\": \v\f\x8d\x8a }  x";
+	char text[64], out[64];
+
+	(void)state;
+	assert_false(spr_json_has_line_break((const uint8_t *)"\n", 0));
+	/* at every place, in a vector and behind it */
+	for (size_t len = 1; len <= 40; len++) {
+		for (size_t at = 0; at < len; at++) {
+			memset(text, 'x', sizeof(text));
+			text[len] = '\n'; /* is not looked at */
+			assert_false(spr_json_has_line_break((const uint8_t *)text, len));
+			text[at] = at % 2 ? '\n' : '\r';
+			assert_true(spr_json_has_line_break((const uint8_t *)text, len));
+			memset(out, '-', sizeof(out));
+			spr_json_copy_on_one_line((uint8_t *)out, (const uint8_t *)text, len);
+			text[at] = ' ';
+			assert_memory_equal(out, text, len);
+			assert_int_equal(out[len], '-');
+		}
+	}
+	assert_false(spr_json_has_line_break(others, sizeof(others) - 1));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_line_breaks_become_spaces),
 	    cmocka_unit_test(test_decode),
 	    cmocka_unit_test(test_decode_over_max),
 	    cmocka_unit_test(test_quote_each_byte_at_each_place),
