@@ -65,6 +65,9 @@ typedef struct spr_push_config {
 	 * lane_arg is what the lane was opened with.
 	 */
 	void (*on_done)(void *lane_arg, void *cookie, size_t len, spr_err result);
+	/* of the native transport; others look at neither */
+	size_t peer_bytes; /* that a connection may be given and has not passed on; 0: 1 MiB */
+	bool awaits_tcp;   /* taken = acknowledged by the peer's TCP; unix sockets have none */
 } spr_push_config;
 
 typedef struct spr_req_config {
