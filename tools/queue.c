@@ -570,6 +570,21 @@ queue_ask(queue *q, queue_request *request)
 }
 
 bool
+queue_is_alive(const queue *q, uint64_t now_ns, uint64_t limit_ns)
+{
+	return (spr_agent_is_alive(&q->agent, now_ns, limit_ns));
+}
+
+unsigned
+queue_peers(queue *q)
+{
+	/* relaxed: a snapshot */
+	int n = atomic_load_explicit(&q->n_peers, memory_order_relaxed);
+
+	return (n > 0 ? (unsigned)n : 0);
+}
+
+bool
 queue_stop(queue *q)
 {
 	spr_agent_stop(&q->agent);

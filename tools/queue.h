@@ -47,6 +47,10 @@ spr_err queue_new(queue **out, const queue_options *options, queue_store *store,
 spr_err queue_start(queue *q);
 /* [any] */
 void queue_ask(queue *q, queue_request *request);
+/* [any] False: a group has been under way for limit_ns. Having nothing to do, or nobody to push to, is alive. */
+bool queue_is_alive(const queue *q, uint64_t now_ns, uint64_t limit_ns);
+/* [any] Connected dispatchers. */
+unsigned queue_peers(queue *q);
 /* [queue, test] One group; returns units of work. */
 unsigned queue_turn(queue *q);
 /*

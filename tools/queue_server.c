@@ -1,5 +1,5 @@
 /*
- * queue_server - start steps, the wait for signals, the stop.
+ * queue_server - start steps, the wait for a signal with a word to the service manager now and then, the stop.
  *
  * The stop commits and answers what has come, closes the store, and ends the process: nng can hang in a close, and a socket
  * has nothing left that a close would do. Whoever asked and heard nothing asks again.
@@ -17,9 +17,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/notify.h"
 #include "daemon.h"
 #include "net/net.h"
 #include "net/tls.h"
@@ -28,6 +30,8 @@
 
 #define ANSWER_BYTES_MAX  ((size_t)16 << 20) /* 10,000 nacks with the longest ids */
 #define CONTROL_BYTES_MAX ((size_t)64 << 10)
+#define DEAD_AFTER_NS     (10 * SPR_NS_PER_S) /* as the daemon's parts */
+#define TELL_STEP_NS      (10 * SPR_NS_PER_S)
 
 typedef struct endpoint {
 	const char *name;
@@ -47,6 +51,7 @@ typedef struct server {
 	queue_store *store;
 	queue *q;
 	endpoint endpoints[N_ENDPOINTS];
+	spr_notify notify;
 	/* standard input */
 	pthread_t input_thread;
 	bool has_input;
@@ -273,17 +278,57 @@ start(server *s)
 static void
 reload(const server *s)
 {
-	spr_err rv = load_certificates(s);
+	spr_err rv = SPR_OK;
 
-	if (rv != SPR_OK)
+	spr_notify_say(&s->notify, "RELOADING=1\nMONOTONIC_USEC=%llu",
+		       (unsigned long long)(spr_clock_now_ns() / 1000));
+	if ((rv = load_certificates(s)) != SPR_OK)
 		spr_error("RELOAD-FAILED", "why=\"%s; the certificates before stay\"",
 			  spr_error_text(rv));
 	else
 		spr_info("RELOADED", "signal=%d", SIGHUP);
+	spr_notify_say(&s->notify, "READY=1");
+}
+
+/* How long may pass between two words; UINT64_MAX when nobody listens. */
+static uint64_t
+tell_step_ns(const server *s)
+{
+	uint64_t half_ns = s->notify.watchdog_ns / 2;
+
+	if (!spr_notify_is_heard(&s->notify))
+		return (UINT64_MAX);
+	return (half_ns != 0 && half_ns < TELL_STEP_NS ? half_ns : TELL_STEP_NS);
+}
+
+static void
+tell_how_it_goes(server *s)
+{
+	bool is_alive = queue_is_alive(s->q, spr_clock_now_ns(), DEAD_AFTER_NS);
+
+	if (!is_alive)
+		spr_error("NOT-ALIVE", "part=queue why=\"one group takes too long\"");
+	spr_notify_say(&s->notify, "%sSTATUS=%u dispatchers",
+		       s->notify.watchdog_ns != 0 && is_alive ? "WATCHDOG=1\n" : "",
+		       queue_peers(s->q));
+}
+
+/* The next signal; 0 when timeout_ns has passed. */
+static int
+wait_signal(const sigset_t *wanted, uint64_t timeout_ns)
+{
+	struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / SPR_NS_PER_S),
+				   .tv_nsec = (long)(timeout_ns % SPR_NS_PER_S)};
+	int number = 0;
+
+	do {
+		number = sigtimedwait(wanted, NULL, timeout_ns == UINT64_MAX ? NULL : &timeout);
+	} while (number < 0 && errno == EINTR);
+	return (number < 0 ? 0 : number);
 }
 
 static int
-wait_for_end(const server *s)
+wait_for_end(server *s)
 {
 	sigset_t wanted;
 	int number = 0;
@@ -292,16 +337,17 @@ wait_for_end(const server *s)
 	sigaddset(&wanted, SIGTERM);
 	sigaddset(&wanted, SIGINT);
 	sigaddset(&wanted, SIGHUP);
-	for (;;) {
-		if ((number = sigwaitinfo(&wanted, NULL)) == SIGHUP)
+	while ((number = wait_signal(&wanted, tell_step_ns(s))) == 0 || number == SIGHUP) {
+		if (number == SIGHUP)
 			reload(s);
-		else if (number > 0)
-			return (number);
+		else
+			tell_how_it_goes(s);
 	}
+	return (number);
 }
 
 int
-queue_serve(const queue_options *options)
+queue_serve(const queue_options *options, char **envp)
 {
 	static server s = {
 	    .endpoints =
@@ -312,10 +358,13 @@ queue_serve(const queue_options *options)
 	spr_err rv = SPR_OK;
 
 	s.options = options;
+	spr_notify_open(&s.notify, envp);
 	if ((rv = start(&s)) != SPR_OK) {
 		spr_error("START-FAILED", "why=\"%s\"", spr_error_text(rv));
 	} else {
+		spr_notify_say(&s.notify, "READY=1");
 		spr_info("STOP", "signal=%d", wait_for_end(&s));
+		spr_notify_say(&s.notify, "STOPPING=1");
 		stop_input(&s);
 	}
 	if (s.options->ready_file != NULL && rv == SPR_OK)

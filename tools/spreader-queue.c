@@ -62,7 +62,7 @@ run(int argc, char **argv)
 		spr_role_set(SPR_ROLE_MAIN);
 		spr_log_init((spr_log_level)options.log_level, (spr_log_format)options.log_format,
 			     2);
-		code = queue_serve(&options);
+		code = queue_serve(&options, environ);
 		break;
 	}
 	queue_options_free(&options);

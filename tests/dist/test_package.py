@@ -20,7 +20,8 @@ from root import Root, enter, expect, inside, need, run
 
 LIBRARIES = {"libc6", "libcjson1", "libck0", "libgnutls30", "libmicrohttpd12", "libnng1", "libsqlite3-0", "libxxhash0"}
 FILES = """
-etc/spreader/spreader.json lib/systemd/system/spreaderd.service lib/sysusers.d/spreader.conf lib/tmpfiles.d/spreader.conf
+etc/spreader/spreader.json lib/systemd/system/spreaderd.service lib/systemd/system/spreader-queue.service
+lib/sysusers.d/spreader.conf lib/tmpfiles.d/spreader.conf
 bin/spreader-bench bin/spreader-queue bin/spreaderctl sbin/spreaderd share/doc/spreader/changelog.gz
 share/man/man1/spreader-bench.1.gz share/man/man1/spreader-queue.1.gz share/man/man1/spreaderctl.1.gz share/man/man5/spreader.json.5.gz share/man/man8/spreaderd.8.gz
 """.split()
@@ -84,41 +85,71 @@ def left(root):
     return names + [path for path in lists if path.exists() and "spreader" in path.read_text()]
 
 
-def commands_of(unit, key):
-    return [line.split("=", 1)[1].split() for line in unit.splitlines() if line.startswith(key + "=")]
+UNITS = ("spreaderd", "spreader-queue")
 
 
-def check_unit(root):
-    verified = root.run("systemd-analyze", "verify", "--man=no", "spreaderd.service")
-    ours = [line for line in verified.stderr.splitlines() if "spreaderd" in line]
-    expect(not ours, ours)
-    # 10 is a service without any protection
-    root.check("systemd-analyze", "security", "--offline=true", "--threshold=20", "spreaderd.service")
+def values_of(unit, key):
+    return [line.split("=", 1)[1] for line in unit.splitlines() if line.startswith(key + "=")]
 
 
-def run_as_the_unit_does(root):
-    unit = (root / "usr/lib/systemd/system/spreaderd.service").read_text()
+def protection_of(unit):
+    return unit[unit.index("CapabilityBoundingSet=") : unit.index("[Install]")]
+
+
+def check_units(root):
+    for name in UNITS:
+        verified = root.run("systemd-analyze", "verify", "--man=no", f"{name}.service")
+        ours = [line for line in verified.stderr.splitlines() if name in line]
+        expect(not ours, ours)
+        # 10 is a service without any protection
+        root.check("systemd-analyze", "security", "--offline=true", "--threshold=20", f"{name}.service")
+    first, second = (protection_of((root / f"usr/lib/systemd/system/{name}.service").read_text()) for name in UNITS)
+    expect(first == second, "one is protected otherwise than the other")
+
+
+def notified(root, name, what_it_does):
+    """Runs the unit's commands as its user, with a service manager that listens; and does something once it is ready."""
+    unit = (root / f"usr/lib/systemd/system/{name}.service").read_text()
     user = ["setpriv", "--reuid=spreader", "--regid=spreader", "--clear-groups", "--no-new-privs", "--bounding-set=-all"]
-    for command in commands_of(unit, "ExecStartPre"):
-        root.check(*user, *command)
+    environment = ["env", *values_of(unit, "Environment"), f"NOTIFY_SOCKET=/run/{name}.notify", "WATCHDOG_USEC=200000"]
+    for command in values_of(unit, "ExecStartPre"):
+        root.check(*user, *command.split())
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     manager.settimeout(dist.DEADLINE_S)
-    manager.bind(str(root / "run/notify"))
-    os.chmod(root / "run/notify", 0o666)
-    (start,) = commands_of(unit, "ExecStart")
-    daemon = subprocess.Popen(["chroot", root.path, "env", "NOTIFY_SOCKET=/run/notify", *user, *start], stderr=subprocess.PIPE, text=True)
+    manager.bind(str(root / f"run/{name}.notify"))
+    os.chmod(root / f"run/{name}.notify", 0o666)
+    (start,) = values_of(unit, "ExecStart")
+    process = subprocess.Popen(["chroot", root.path, *environment, *user, *start.split()], stderr=subprocess.PIPE, text=True)
     try:
         expect(manager.recv(4096) == b"READY=1", "not told to be ready")
-        root.check("spreaderctl", "subscribe", "UN.CEFACT.*", "http://example.org/hook")
-        expect("http://example.org/hook" in root.check("spreaderctl", "lookup", "UN.CEFACT.TRADE"), "not subscribed")
-        owner = (root / "var/lib/spreader/spreader.db").stat().st_uid
-        expect(str(owner) == root.check("id", "-u", "spreader").strip() and owner != 0, "the store is not the user's")
-        daemon.send_signal(signal.SIGTERM)
-        _, log = daemon.communicate(timeout=dist.DEADLINE_S)
-        expect(daemon.returncode == 0, f"exit {daemon.returncode}: {log}")
+        what_it_does(root)
+        while not manager.recv(4096).startswith(b"WATCHDOG=1\n"):
+            pass
+        process.send_signal(signal.SIGTERM)
+        while not manager.recv(4096).startswith(b"STOPPING=1"):
+            pass
+        _, log = process.communicate(timeout=dist.DEADLINE_S)
+        expect(process.returncode == 0, f"exit {process.returncode}: {log}")
     finally:
-        daemon.kill()
+        process.kill()
         manager.close()
+
+
+def expect_owner(root, path):
+    owner = (root / path).stat().st_uid
+    expect(str(owner) == root.check("id", "-u", "spreader").strip() and owner != 0, f"{path} is not the user's")
+
+
+def subscribe_and_look(root):
+    root.check("spreaderctl", "subscribe", "UN.CEFACT.*", "http://example.org/hook")
+    expect("http://example.org/hook" in root.check("spreaderctl", "lookup", "UN.CEFACT.TRADE"), "not subscribed")
+    expect_owner(root, "var/lib/spreader/spreader.db")
+
+
+def submit_and_look(root):
+    root.check("spreader-queue", "submit", input='{"id":"7","body":{"predicate":"UN.A"}}')
+    expect(re.search(r"submitted_total\s+1\b", root.check("spreader-queue", "stats")), "not submitted")
+    expect_owner(root, "var/lib/spreader-queue/queue.db")
 
 
 def install_run_remove(folder, package):
@@ -131,10 +162,13 @@ def install_run_remove(folder, package):
     root.check("dpkg", "-i", "/tmp/p.deb")
     expect((root / "etc/systemd/system/multi-user.target.wants/spreaderd.service").is_symlink(), "not enabled")
     expect((root / "var/lib/spreader").stat().st_mode & 0o777 == 0o750, "the store's folder is open to others")
-    check_unit(root)
-    run_as_the_unit_does(root)
+    expect(not (root / "etc/systemd/system/multi-user.target.wants/spreader-queue.service").exists(), "the queue is enabled")
+    check_units(root)
+    notified(root, "spreaderd", subscribe_and_look)
+    notified(root, "spreader-queue", submit_and_look)
     root.check("dpkg", "-r", "spreader")
     expect((root / "var/lib/spreader/spreader.db").exists(), "subscriptions are gone before a purge")
+    expect((root / "var/lib/spreader-queue/queue.db").exists(), "notifications are gone before a purge")
     expect((root / "etc/spreader/spreader.json").exists(), "the configuration is gone before a purge")
     expect(not (root / "usr/sbin/spreaderd").exists(), "the program is still there")
     root.check("dpkg", "-P", "spreader")

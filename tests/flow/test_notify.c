@@ -1,6 +1,6 @@
 /*
  * notify - what a service manager hears from the daemon: ready only once bound, reloads, how it goes, the stop and its
- * limit.
+ * limit; and from the queue.
  */
 #include "flow.h"
 
@@ -53,14 +53,15 @@ heard(int ms)
 	return (text);
 }
 
-/* The next message that is no mere line of state begins so. */
+/* The next message that is no mere line of state, nor sign of life, begins so. */
 static const char *
 expect_heard(const char *start)
 {
 	const char *text;
 
-	while (strncmp(text = heard(spr_test_deadline_ms()), "STATUS=", 7) == 0)
-		continue;
+	do
+		text = heard(spr_test_deadline_ms());
+	while (strncmp(text, "STATUS=", 7) == 0 || strncmp(text, "WATCHDOG=1", 10) == 0);
 	if (strncmp(text, start, strlen(start)) != 0)
 		fail_msg("heard '%s' instead of '%s'", text, start);
 	return (text);
@@ -114,6 +115,51 @@ test_how_it_goes(void **state)
 	stop_daemon(f, 0);
 }
 
+static spr_proc *
+start_queue(flow *f, const char *submit)
+{
+	char store[96];
+
+	snprintf(store, sizeof(store), "%s/q.db", f->dir);
+	return (spr_proc_start(f->dir, "queue",
+			       FLAGS(SPR_TEST_BUILD_DIR "/spreader-queue", "--store", store,
+				     "--submit-listen", submit, "--answer-listen",
+				     "tcp://127.0.0.1:0", "--control-listen", "none"),
+			       NULL));
+}
+
+static void
+test_the_queue(void **state)
+{
+	flow *f = *state;
+	spr_proc *queue;
+
+	setenv("WATCHDOG_USEC", "200000", 1);
+	queue = start_queue(f, "tcp://127.0.0.1:0");
+	assert_string_equal(heard(spr_test_deadline_ms()), "READY=1");
+	for (int i = 0; i < 3; i++)
+		assert_string_equal(heard(spr_test_deadline_ms()),
+				    "WATCHDOG=1\nSTATUS=0 dispatchers");
+	spr_proc_signal(queue, SIGHUP);
+	expect_heard("RELOADING=1\nMONOTONIC_USEC=");
+	expect_heard("READY=1");
+	spr_proc_signal(queue, SIGTERM);
+	expect_heard("STOPPING=1");
+	assert_int_equal(spr_proc_wait(queue, spr_test_deadline_ms()), 0);
+	assert_string_equal(heard(0), "");
+}
+
+static void
+test_the_queue_cannot_bind(void **state)
+{
+	char url[64];
+	int taken = spr_sp_listen("tcp://127.0.0.1:0", url);
+
+	assert_int_equal(spr_proc_wait(start_queue(*state, url), spr_test_deadline_ms()), 71);
+	assert_string_equal(heard(0), "");
+	close(taken);
+}
+
 int
 main(void)
 {
@@ -121,6 +167,8 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_a_life, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_not_ready_when_it_cannot_bind, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_how_it_goes, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_the_queue, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_the_queue_cannot_bind, setup, teardown),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));
