@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "bench_usage.h"
 
 #define DIAL_NS   (10 * SPR_NS_PER_S)
 #define PEER_NS   (30 * SPR_NS_PER_S) /* until the daemon has dialled us */
@@ -61,7 +62,8 @@ n_open(const bench_load *load, uint64_t n_taken)
 	uint64_t acks = n_acks(load), jobs = n_jobs(load),
 		 wanted = bench_load_jobs_of(load, n_taken), open = 0;
 
-	if (load->upstream != NULL && n_taken > acks)
+	if (load->upstream != NULL && load->options->window_for == BENCH_WINDOW_ALL &&
+	    n_taken > acks)
 		open = n_taken - acks;
 	if (load->n_workers > 0 && wanted > jobs) {
 		uint64_t by_jobs =
@@ -160,10 +162,17 @@ open_workers(bench_load *load)
 static uint32_t
 most_numbers(const bench_options *o)
 {
-	uint64_t n = o->count > 0 ? o->count : (o->duration_ns / SPR_NS_PER_S + 1) * MOST_A_S;
+	uint64_t rate = o->rate, n = (o->duration_ns / SPR_NS_PER_S + 1) * MOST_A_S;
 
+	if (o->count > 0)
+		n = o->count;
+	else if (rate > 0) /* what is due */
+		n = o->duration_ns / SPR_NS_PER_S * rate +
+		    o->duration_ns % SPR_NS_PER_S * rate / SPR_NS_PER_S;
 	if (n > MOST_BITS / o->fan_out)
 		n = MOST_BITS / o->fan_out;
+	if (n == 0)
+		return (1);
 	return (n < UINT32_MAX ? (uint32_t)n : UINT32_MAX);
 }
 
@@ -314,6 +323,21 @@ poke_all(bench_load *load)
 		bench_loop_poke(&load->loops[i]);
 }
 
+/* A line of figures that grow, when it is time for one. */
+static void
+print_sample(bench_load *load)
+{
+	uint64_t now_ns = bench_load_now_ns(load);
+
+	if (now_ns < load->sample_due_ns)
+		return;
+	load->sample_due_ns = now_ns - now_ns % load->options->sample_ns + load->options->sample_ns;
+	printf("%llu %llu %llu %llu\n", (unsigned long long)now_ns,
+	       (unsigned long long)n_jobs(load), (unsigned long long)bench_usage_cpu_ns(getpid()),
+	       (unsigned long long)(load->target > 0 ? bench_usage_cpu_ns(load->target) : 0));
+	fflush(stdout);
+}
+
 /* Returns when all has come, nothing has for so long, or the run is broken. */
 static void
 wait_for_all(bench_load *load, uint64_t patience_ns, bool is_for_all)
@@ -328,7 +352,9 @@ wait_for_all(bench_load *load, uint64_t patience_ns, bool is_for_all)
 		if (sum != seen)
 			since_ns = now_ns;
 		seen = sum;
-		if (o->count == 0 && bench_load_now_ns(load) >= o->duration_ns &&
+		if (is_for_all && o->sample_ns > 0)
+			print_sample(load);
+		if (o->count == 0 && o->rate == 0 && bench_load_now_ns(load) >= o->duration_ns &&
 		    atomic_load(&load->limit) > 0) {
 			atomic_store(&load->limit, 0);
 			poke_all(load);
@@ -340,8 +366,9 @@ wait_for_all(bench_load *load, uint64_t patience_ns, bool is_for_all)
 }
 
 void
-bench_load_run(bench_load *load)
+bench_load_run(bench_load *load, pid_t target)
 {
+	load->target = target;
 	atomic_store(&load->begun_ns, spr_clock_now_ns());
 	poke_all(load);
 	wait_for_all(load, load->options->patience_ns, true);

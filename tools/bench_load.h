@@ -104,6 +104,10 @@ struct bench_loop {
 };
 
 struct bench_load {
+	/* main's */
+	pid_t target;
+	uint64_t sample_due_ns;
+
 	/* constant after start */
 	const bench_options *options;
 	bench_documents documents;
@@ -131,8 +135,9 @@ struct bench_load {
 spr_err bench_load_open(bench_load **out, const bench_options *options);
 /* [main] Connects to where the target listens; returns when the target has found the upstream, too. */
 spr_err bench_load_connect(bench_load *load, const char *in, const char *out, const char *receipts);
-/* [main] Begins to send, and waits until all has come, or nothing more does. */
-void bench_load_run(bench_load *load);
+/* [main] Begins to send, and waits until all has come, or nothing more does. target: whose processor time samples tell; 0:
+ * nobody's. */
+void bench_load_run(bench_load *load, pid_t target);
 /* [main] Waits until nothing has come for a moment. */
 void bench_load_settle(bench_load *load);
 /* [main] Ends the threads; all may be read then. */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/sync.h"
 #include "bench_load.h"
 
 #define EVENTS 64
@@ -69,7 +70,7 @@ wait_and_serve(bench_loop *loop, uint64_t ns)
 static void
 wake_producers(bench_load *load, const bench_loop *self)
 {
-	atomic_thread_fence(memory_order_seq_cst); /* as bench_load.h says */
+	SPR_FULL_FENCE(); /* as bench_load.h says */
 	for (unsigned i = 0; i < load->n_producers; i++) {
 		bench_producer *p = &load->producers[i];
 		uint64_t wanted =

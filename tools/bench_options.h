@@ -28,8 +28,9 @@
 	X(LIST,     role,        "role",           "none", "WORD", "Be only producer, worker or upstream; repeatable; none: all. Processes of one run have the same --run and --count") \
 	X(COUNT,    run,         "run",            "0", "0..4294967295", "The run's number, part of every id; 0: a fresh one") \
 	X(COUNT,    count,       "count",          "0", "0..4294967295", "Notifications; 0: as many as --duration lets") \
-	X(DURATION, duration_ns, "duration",       "5s", "10ms..1d", "How long to send, without --count") \
+	X(DURATION, duration_ns, "duration",       "5s", "10ms..1d", "How long to send, without --count; in the open loop all that is due in it is sent, however long that takes") \
 	X(COUNT,    window,      "window",         "10000", "1..4294967295", "Closed loop: so many notifications without all their jobs and their answer at once") \
+	X(CHOICE,   window_for,  "window-for",     "all", "all jobs", "What ends it for a notification: its jobs and its answer, or its jobs alone") \
 	X(COUNT,    rate,        "rate",           "0", "0..1000000000", "Open loop: so many notifications a second, whatever comes back, and latency from when each was due; 0: closed loop") \
 	X(COUNT,    documents,   "documents",      "1", "1..10000", "Notifications a message") \
 	X(SIZE,     size,        "size",           "256", "1..1MiB", "Bytes of a document, at least; its fields need some 130, an envelope 60 more") \
@@ -43,8 +44,9 @@
 	X(COUNT,    workers,     "workers",        "1", "1..64", "Connections that take jobs") \
 	X(COUNT,    threads,     "threads",        "2", "1..64", "Threads that share producers, workers and upstream in turn") \
 	X(COUNT,    receipts_a_message, "receipts-per-message", "64", "1..1000", "Receipts a message at most; they go when no job waits to be read") \
-	X(CHOICE,   verify,      "verify",         "full", "full count", "full: every job and every ack exactly once; count: only how many") \
+	X(CHOICE,   verify,      "verify",         "full", "full count", "full: every job and every ack exactly once; count: only how many jobs, and latency of some") \
 	X(DURATION, patience_ns, "patience",       "10s", "100ms..1h", "How long nothing may come before the run is given up") \
+	X(DURATION, sample_ns,   "sample",         "0", "0..1h", "So often a line of: ns so far, jobs, processor ns of this program, of the target; 0: none") \
 	X(COUNT,    pid,         "pid",            "0", "0..4194304", "Say what this process uses, too; 0: none but --daemon") \
 	X(COUNT,    limit,       "limit",          "0", "0..4294967295", "Jobs a second that a --null run made: say which share of it was reached") \
 	X(BOOL,     json,        "json",           "false", "", "One JSON object instead of a table")
@@ -58,6 +60,7 @@ enum {
 };
 
 enum { BENCH_CONFIRM_PUSH, BENCH_CONFIRM_RECEIPT };
+enum { BENCH_WINDOW_ALL, BENCH_WINDOW_JOBS };
 enum { BENCH_VERIFY_FULL, BENCH_VERIFY_COUNT };
 
 typedef enum bench_action {

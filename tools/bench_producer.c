@@ -2,6 +2,7 @@
  * bench_producer - numbers are taken from one counter, a buffer's worth at a time, and written with one system call.
  */
 #include "base/clock.h"
+#include "base/sync.h"
 #include "bench_load.h"
 
 #define FILL_BYTES 32768 /* of small messages: a system call's worth */
@@ -109,7 +110,7 @@ rest_until(bench_producer *p)
 	if (wanted > limit - taken)
 		wanted = limit - taken;
 	atomic_store(&p->wanted, wanted);
-	atomic_thread_fence(memory_order_seq_cst); /* as bench_load.h says */
+	SPR_FULL_FENCE(); /* as bench_load.h says */
 	if (bench_load_allowed(load, atomic_load(&load->n_taken)) < wanted)
 		return (UINT64_MAX);
 	atomic_store(&p->wanted, 0);

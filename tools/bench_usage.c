@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
 
 /* The number behind a label such as "VmHWM:" in a file of such lines. */
 static bool
@@ -49,6 +52,17 @@ read_thread(bench_thread_usage *t, pid_t pid, int tid)
 		read_number(path, "nonvoluntary_ctxt_switches:", &t->preempted));
 }
 
+uint64_t
+bench_usage_cpu_ns(pid_t pid)
+{
+	struct timespec used;
+	clockid_t clock;
+
+	if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) != 0)
+		return (0);
+	return ((uint64_t)used.tv_sec * SPR_NS_PER_S + (uint64_t)used.tv_nsec);
+}
+
 bool
 bench_usage_read(bench_usage *usage, pid_t pid)
 {
@@ -62,6 +76,7 @@ bench_usage_read(bench_usage *usage, pid_t pid)
 	if (!read_number(path, "VmHWM:", &kib))
 		return (false);
 	usage->peak_bytes = kib << 10;
+	usage->cpu_ns = bench_usage_cpu_ns(pid);
 	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
 	if ((folder = opendir(path)) == NULL)
 		return (false);
@@ -78,6 +93,7 @@ bench_usage_read(bench_usage *usage, pid_t pid)
 void
 bench_usage_subtract(bench_usage *after, const bench_usage *before)
 {
+	after->cpu_ns -= before->cpu_ns;
 	for (unsigned i = 0; i < after->n; i++) {
 		for (unsigned j = 0; j < before->n; j++) {
 			if (after->thread[i].tid != before->thread[j].tid)
@@ -92,10 +108,9 @@ bench_usage_subtract(bench_usage *after, const bench_usage *before)
 bench_thread_usage
 bench_usage_sum(const bench_usage *usage)
 {
-	bench_thread_usage sum = {0};
+	bench_thread_usage sum = {.cpu_ns = usage->cpu_ns};
 
 	for (unsigned i = 0; i < usage->n; i++) {
-		sum.cpu_ns += usage->thread[i].cpu_ns;
 		sum.waits += usage->thread[i].waits;
 		sum.preempted += usage->thread[i].preempted;
 	}

@@ -51,7 +51,7 @@ measure(parts *p, bench_result *r)
 
 	r->has_target = pid > 0 && bench_usage_read(&target, pid);
 	bench_usage_read(&self, getpid());
-	bench_load_run(p->load);
+	bench_load_run(p->load, pid);
 	r->has_target = r->has_target && bench_usage_read(&r->target, pid);
 	bench_usage_read(&r->self, getpid());
 	bench_usage_subtract(&r->target, &target);

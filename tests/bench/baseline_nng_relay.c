@@ -5,7 +5,7 @@
  * usage: baseline_nng_relay INTAKE-PORT OUTBOX-PORT [LANES]
  *
  * A lane is one message on its way: received, sent, received, sent. It listens on loopback until it
- * is killed; sp_load drives it with envelope=0 ack=0.
+ * is killed; spreader-bench --no-control drives it.
  */
 #include <stdio.h>
 #include <stdlib.h>
