@@ -1,5 +1,5 @@
 /*
- * faults - what the crash tests do to a process from inside: stop it at a named point, fail its allocations, fill its
+ * faults - what the crash tests do to a process from inside: stop it, or one thread, at a named point, fail its allocations, fill its
  * disk, and make its wall clock jump.
  *
  * The harness and the process share one page, a file named by SPR_FAULTS, so that a fault begins and ends while the
@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -32,6 +33,8 @@ typedef struct fault_page {
 	_Atomic int64_t failing_allocations_ppm;
 	_Atomic int64_t stop_at_pass; /* 0: never; the name is written first */
 	char point[64];
+	_Atomic int64_t
+	    is_held; /* not the process stops but the thread waits, for as long as this is set */
 } fault_page;
 
 #define SLICE_NS INT64_C(50000000)
@@ -72,8 +75,12 @@ spr_crash_point(const char *name)
 {
 	if (atomic_load(&page->stop_at_pass) == 0 || strcmp(page->point, name) != 0)
 		return;
-	if (atomic_fetch_sub(&page->stop_at_pass, 1) == 1)
+	if (atomic_fetch_sub(&page->stop_at_pass, 1) != 1)
+		return;
+	if (atomic_load(&page->is_held) == 0)
 		raise(SIGSTOP);
+	while (atomic_load(&page->is_held) != 0)
+		(void)poll(NULL, 0, 10); /* the page has no way to wake */
 }
 
 _Bool

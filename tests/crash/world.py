@@ -25,7 +25,7 @@ class FaultPage:
     """The page that faults.c looks into. Each field is written whole."""
 
     WALL, DISK, ALLOCATIONS, STOP = 0, 8, 16, 24
-    POINT, SIZE = 32, 96
+    POINT, HELD, SIZE = 32, 96, 104
 
     def __init__(self, path):
         self.path = path
@@ -44,11 +44,16 @@ class FaultPage:
         struct.pack_into("64s", self.map, self.POINT, point.encode())
         self.set(self.STOP, n_pass)
 
+    def hold_at(self, point):
+        """The first thread that comes there waits until HELD is 0 again; the rest goes on."""
+        self.set(self.HELD, 1)
+        self.stop_at(point, 1)
+
     def is_short(self):
         return self.get(self.DISK) != 0 or self.get(self.ALLOCATIONS) != 0
 
     def heal(self):
-        for field in (self.DISK, self.ALLOCATIONS, self.STOP):
+        for field in (self.DISK, self.ALLOCATIONS, self.STOP, self.HELD):
             self.set(field, 0)
 
 
