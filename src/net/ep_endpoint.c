@@ -268,7 +268,8 @@ end_handshake(handshake *h, bool is_done)
 	if (was_cut(h))
 		is_done = false;
 	if (is_done) {
-		self->dial_ms = self->is_listening ? self->dial_ms : DIAL_MIN_MS;
+		if (!self->is_listening)
+			self->dial_ms = DIAL_MIN_MS;
 		self->config.on_stream(self->config.arg, self, h->loop, h->watch.fd, &h->peer);
 	} else {
 		close(h->watch.fd);
