@@ -175,7 +175,7 @@ on_ready(spr_ep_watch *watch, uint32_t events)
 	connection *c = SPR_STACK_CONTAINER(watch, connection, watch);
 	receive *self = c->receive;
 	struct iovec iov[2];
-	unsigned n_parts;
+	unsigned n_parts = 0;
 	ssize_t n;
 
 	(void)events;
