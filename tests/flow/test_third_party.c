@@ -1,6 +1,6 @@
 /*
- * third_party - programs that are not ours speak to the daemon: nngcat, nanocat, and a client in Python on plain sockets;
- * over tcp and over ipc.
+ * third_party - programs that are not ours speak to the daemon: nngcat, nanocat, libnanomsg under Perl, and a client in
+ * Python on plain sockets; over tcp and over ipc, whoever dials.
  */
 #include "flow.h"
 
@@ -16,6 +16,7 @@
 #define ENVELOPE "{\"id\":\"1\",\"body\":" BODY "}"
 #define JOB      "{\"s\":\"http://a\",\"payload\":" BODY "}"
 #define SP_PY    SPR_TEST_SOURCE_DIR "/tests/support/sp.py"
+#define NANO_PL  SPR_TEST_SOURCE_DIR "/tests/support/nano.pl"
 
 static bool
 has_printed(spr_proc *proc, const char *text)
@@ -309,6 +310,55 @@ test_daemon_dials(void **state)
 	close(outbox_port);
 }
 
+/* Both are libnanomsg's, and both do the same: connect to a daemon that listens, or are dialled by it. */
+static void
+use_perl(flow *f, const char *way, const char *intake, const char *outbox)
+{
+	spr_proc *worker;
+
+	subscribe(f, "UN", "http://a");
+	worker = spr_proc_start(f->dir, "worker", FLAGS("perl", NANO_PL, "pull", way, outbox),
+				NULL);
+	(void)spr_proc_start(f->dir, "producer",
+			     FLAGS("perl", NANO_PL, "push", way, intake, BODY), NULL);
+	expect_printed(worker, JOB "\n" JOB "\n");
+	finish(f);
+}
+
+static void
+test_perl_over_tcp(void **state)
+{
+	flow *f = *state;
+
+	start_daemon(f, NULL);
+	use_perl(f, "connect", f->intake, f->outbox);
+}
+
+static void
+test_perl_over_ipc(void **state)
+{
+	flow *f = *state;
+	char intake[96], outbox[96];
+
+	snprintf(intake, sizeof(intake), "ipc://%s/intake", f->dir);
+	snprintf(outbox, sizeof(outbox), "ipc://%s/outbox", f->dir);
+	start_daemon(f, FLAGS("--intake-listen", intake, "--outbox-listen", outbox));
+	use_perl(f, "connect", intake, outbox);
+}
+
+static void
+test_perl_is_dialled(void **state)
+{
+	flow *f = *state;
+	char intake[96], outbox[64];
+	int port = spr_sp_reserve(outbox);
+
+	snprintf(intake, sizeof(intake), "ipc://%s/intake", f->dir);
+	start_daemon(f, FLAGS("--intake-dial", intake, "--outbox-dial", outbox));
+	use_perl(f, "bind", intake, outbox);
+	close(port);
+}
+
 int
 main(void)
 {
@@ -326,6 +376,9 @@ main(void)
 	    flow_test(test_ipc),
 	    flow_test(test_ipc_cats),
 	    flow_test(test_daemon_dials),
+	    flow_test(test_perl_over_tcp),
+	    flow_test(test_perl_over_ipc),
+	    flow_test(test_perl_is_dialled),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));
