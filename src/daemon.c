@@ -258,6 +258,8 @@ start_outbox(spr_daemon *daemon)
 	    .transport = spr_sockets_outbox(options),
 	    .max_bytes = options->max_inflight_bytes / 4,
 	    .batch_bytes = options->outbox_batch_bytes,
+	    .peer_bytes = options->outbox_peer_bytes,
+	    .awaits_tcp = options->confirm == SPR_CONFIRM_TCP,
 	    .dispatchers = &daemon->waiters,
 	    .ledger = daemon->ledger,
 	    .instance = awaits_receipts(options) || options->job_id ? daemon->instance : NULL,

@@ -47,6 +47,7 @@
 	X(COUNT,    max_fanout,         "max-fanout",         "1000000", "1..100000000", PLAIN, "Callbacks of one notification") \
 	X(COUNT,    max_peers,          "max-peers",          "4096", "8..1000000", PLAIN, "Connections of each socket, less when descriptors are short; a newcomer takes the place of the oldest that never carried a message") \
 	X(SIZE,     outbox_batch_bytes, "outbox-batch-bytes", "0", "0..1GiB", PLAIN, "Put as many ready jobs as fit into one message, one a line; 0: one job a message; up to max-job") \
+	X(SIZE,     outbox_peer_bytes,  "outbox-peer-bytes",  "1MiB", "4KiB..1GiB", PLAIN, "With --transport native: jobs that one worker's connection may have been given and not passed on to the kernel (with --confirm tcp: to its TCP); others get the rest") \
 	X(DURATION, outbox_timeout_ns,  "outbox-timeout",     "0", "0..1d", PLAIN, "How long the outbox may take nothing before the open notification fails; 0: wait") \
 	X(COUNT,    ack_batch,          "ack-batch",          "256", "1..10000", PLAIN, "Ids in one answer request") \
 	X(COUNT,    ack_window,         "ack-window",         "8", "1..64", PLAIN, "Answer requests in flight to one upstream") \
@@ -54,7 +55,7 @@
 	X(COUNT,    dedup_window,       "dedup-window",       "1048576", "0..67108864", PLAIN, "Acked ids remembered, so that a copy is acked and not dispatched again") \
 	X(COUNT,    resume_window,      "resume-window",      "4096", "0..16777216", PLAIN, "Notifications whose receipts are remembered for their next attempt") \
 	X(COUNT,    max_open_jobs,      "max-open-jobs",      "1048576", "1..268435455", PLAIN, "Jobs that wait for their receipts or are remembered with them; at least max-fanout with --confirm receipt") \
-	X(CHOICE,   confirm,            "confirm",            "push", "push receipt", PLAIN, "What a job needs before its notification is acked: to be pushed, or its receipt") \
+	X(CHOICE,   confirm,            "confirm",            "push", "push tcp receipt", PLAIN, "What a job needs before its notification is acked: to be pushed; to be acknowledged by the TCP of its worker's machine (--transport native, tcp:// only); or its receipt") \
 	X(DURATION, receipt_timeout_ns, "receipt-timeout",    "30s", "10ms..1d", PLAIN, "How long a receipt may take, from the last push or receipt of its notification") \
 	X(DURATION, receipt_grace_ns,   "receipt-grace",      "5s", "0..1d", PLAIN, "What is left of that when a delivery worker leaves") \
 	X(BOOL,     job_id,             "job-id",             "false", "", PLAIN, "Put an id into every job, also without --confirm receipt") \
@@ -99,7 +100,11 @@ typedef enum spr_transport_choice {
 	SPR_TRANSPORT_NNG,
 	SPR_TRANSPORT_NATIVE
 } spr_transport_choice;
-typedef enum spr_confirm { SPR_CONFIRM_PUSH, SPR_CONFIRM_RECEIPT } spr_confirm;
+typedef enum spr_confirm {
+	SPR_CONFIRM_PUSH,
+	SPR_CONFIRM_TCP,
+	SPR_CONFIRM_RECEIPT
+} spr_confirm;
 typedef enum spr_message_payload { SPR_PAYLOAD_STRING, SPR_PAYLOAD_OBJECT } spr_message_payload;
 typedef enum spr_no_subscribers {
 	SPR_NO_SUBSCRIBERS_ACK,

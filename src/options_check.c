@@ -236,6 +236,29 @@ check_receipts(const spr_options *o)
 	return (SPR_OK);
 }
 
+/* A unix socket has no TCP that could acknowledge anything. */
+static spr_err
+check_tcp(const spr_options *o)
+{
+	const spr_config_list *const lists[] = {&o->outbox_listen, &o->outbox_dial};
+
+	if (o->confirm != SPR_CONFIRM_TCP)
+		return (SPR_OK);
+	if (o->transport != SPR_TRANSPORT_NATIVE)
+		return (refuse(o, SPR_OPTION_confirm, "tcp needs --transport native"));
+	if (o->outbox_listen.n + o->outbox_dial.n == 0)
+		return (refuse(o, SPR_OPTION_confirm, "tcp needs an outbox"));
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		for (unsigned k = 0; k < lists[i]->n; k++) {
+			if (strncmp(lists[i]->item[k], "tcp", 3) != 0)
+				return (refuse(o, SPR_OPTION_confirm,
+					       "tcp needs an outbox of tcp:// alone, and %s is not",
+					       lists[i]->item[k]));
+		}
+	}
+	return (SPR_OK);
+}
+
 static spr_err
 check_sizes(const spr_options *o)
 {
@@ -294,7 +317,7 @@ spr_options_check(const spr_options *options)
 
 	if ((rv = check_urls(options)) == SPR_OK && (rv = check_native(options)) == SPR_OK &&
 	    (rv = check_sockets(options)) == SPR_OK && (rv = check_receipts(options)) == SPR_OK &&
-	    (rv = check_mixed(options)) == SPR_OK &&
+	    (rv = check_mixed(options)) == SPR_OK && (rv = check_tcp(options)) == SPR_OK &&
 	    (rv = check_hosts(options, SPR_OPTION_callback_allow, &options->callback_allow)) ==
 		SPR_OK &&
 	    (rv = check_hosts(options, SPR_OPTION_callback_deny, &options->callback_deny)) ==

@@ -3,7 +3,7 @@
  */
 #include "net/ep_address.h"
 #include "net/ep_pull.h"
-#include "net/sp_push.h"
+#include "net/ep_push.h"
 #include "net/sp_rep.h"
 #include "net/sp_req.h"
 
@@ -16,18 +16,19 @@ const spr_transport spr_transport_native = {
     .pull_rearm = spr_ep_pull_rearm,
     .pull_stop = spr_ep_pull_stop,
     .pull_close = spr_ep_pull_close,
-    .push_open = spr_sp_push_open,
-    .push_listen = spr_sp_push_listen,
-    .push_dial = spr_sp_push_dial,
-    .lane_open = spr_sp_lane_open,
-    .out_alloc = spr_sp_out_alloc,
-    .out_free = spr_sp_out_free,
-    .lane_send = spr_sp_lane_send,
-    .lane_room = spr_sp_lane_room,
-    .lane_abort = spr_sp_lane_abort,
-    .lane_busy = spr_sp_lane_busy,
-    .push_flush = spr_sp_push_flush,
-    .push_close = spr_sp_push_close,
+    .push_open = spr_ep_push_open,
+    .push_listen = spr_ep_push_listen,
+    .push_dial = spr_ep_push_dial,
+    .lane_open = spr_ep_lane_open,
+    .out_alloc = spr_ep_out_alloc,
+    .out_free = spr_ep_out_free,
+    .lane_send = spr_ep_lane_send,
+    .lane_flush = spr_ep_lane_flush,
+    .lane_room = spr_ep_lane_room,
+    .lane_abort = spr_ep_lane_abort,
+    .lane_busy = spr_ep_lane_busy,
+    .push_flush = spr_ep_push_flush,
+    .push_close = spr_ep_push_close,
     .req_open = spr_sp_req_open,
     .req_listen = spr_sp_req_listen,
     .req_dial = spr_sp_req_dial,

@@ -186,6 +186,8 @@ spr_outbox_new(spr_outbox **out, const spr_outbox_config *config)
 	spr_push_config push = {
 	    .pipes = {.on_pipe = on_outbox_pipe, .arg = outbox},
 	    .on_done = config->batch_bytes > 0 ? on_batch_done : on_job_done,
+	    .peer_bytes = config->peer_bytes,
+	    .awaits_tcp = config->awaits_tcp,
 	};
 
 	if (outbox == NULL)

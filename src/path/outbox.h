@@ -38,6 +38,8 @@ typedef struct spr_outbox_config {
 	const spr_transport *transport;
 	size_t max_bytes;   /* of jobs that have not ended */
 	size_t batch_bytes; /* of one message, unless a job is longer; 0: one job a message */
+	size_t peer_bytes;  /* as in net.h, both */
+	bool awaits_tcp;
 	const spr_waiters *dispatchers;
 	spr_ledger *ledger;
 	const char *instance; /* the part of job ids before the dash; NULL: jobs have none */

@@ -50,6 +50,11 @@ static const struct {
     {"--ack-dial a=tcp://h:1 --ack-dial b=ws://h:2/ --ack-listen a=ws://h:3/", SPR_E_CONFIG,
      "--ack-listen: ws:// and other schemes cannot share the socket of one upstream"},
     /* receipts */
+    {"--confirm tcp", SPR_E_CONFIG, "--confirm: tcp needs --transport native"},
+    {"--confirm tcp --transport native --outbox-listen none", SPR_E_CONFIG,
+     "--confirm: tcp needs an outbox"},
+    {"--confirm tcp --transport native --outbox-dial tcp://h:1 --outbox-dial ipc:///s",
+     SPR_E_CONFIG, "--confirm: tcp needs an outbox of tcp:// alone, and ipc:///s is not"},
     {"--confirm receipt", SPR_E_CONFIG, "--confirm: receipt needs --ack-dial or --ack-listen"},
     {"--confirm receipt --ack-dial tcp://h:1 --receipts-listen none", SPR_E_CONFIG,
      "--confirm: receipt needs --receipts-listen or --receipts-dial"},

@@ -1,25 +1,7 @@
 /*
  * test_ep_push - the sending half on loops of our own.
  */
-#include "net/ep_push.h"
-
-static const struct spr_transport native = {
-    .push_open = spr_ep_push_open,
-    .push_listen = spr_ep_push_listen,
-    .push_dial = spr_ep_push_dial,
-    .lane_open = spr_ep_lane_open,
-    .out_alloc = spr_ep_out_alloc,
-    .out_free = spr_ep_out_free,
-    .lane_send = spr_ep_lane_send,
-    .lane_flush = spr_ep_lane_flush,
-    .lane_room = spr_ep_lane_room,
-    .lane_abort = spr_ep_lane_abort,
-    .lane_busy = spr_ep_lane_busy,
-    .push_flush = spr_ep_push_flush,
-    .push_close = spr_ep_push_close,
-};
-
-#define TRANSPORT native
+#define TRANSPORT spr_transport_native
 #include "push_tests.h"
 
 #define PEER_BYTES 100000
