@@ -25,7 +25,13 @@
 #define BODY     "{\"predicate\":\"UN.A\"}"
 #define N_URLS   6
 #define N_HELD   64 /* half-open connections of one attacker */
+#ifdef __SANITIZE_THREAD__
+#define N_DELAYS 100
+#define N_STORM  5000
+#else
 #define N_DELAYS 1000
+#define N_STORM  50000 /* notifications meanwhile */
+#endif
 #define GREETING 8
 #define NOBODY   0x77
 
@@ -286,7 +292,7 @@ measure_newcomers(const char *url, double *us)
 static void
 test_a_storm(void **state)
 {
-	enum { N = 50000, N_ATTACKERS = 2 };
+	enum { N = N_STORM, N_ATTACKERS = 2 };
 	flow *f = *state;
 	target targets[N_URLS];
 	attacker attackers[N_ATTACKERS];
