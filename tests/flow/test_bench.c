@@ -8,72 +8,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cjson/cJSON.h>
-
-#include "proc.h"
+#include "bench_run.h"
 #include "sp_raw.h"
-#include "spr_test.h"
 
-#define PROGRAM   SPR_TEST_BUILD_DIR "/spreader-bench"
-#define DAEMON    "--daemon=" SPR_TEST_BUILD_DIR "/spreaderd"
-#define ACK       "--ack=tcp://127.0.0.1:0"
-#define ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
-#define ARGS_MAX  24
-
-typedef struct run {
-	char *dir;
-	spr_proc *proc;
-	int code;
-	cJSON *result;
-} run;
-
-static void
-start(run *r, const char *const arguments[])
-{
-	const char *argv[ARGS_MAX] = {PROGRAM, "--json"};
-
-	memset(r, 0, sizeof(*r));
-	r->dir = spr_test_tmpdir();
-	for (unsigned i = 0; arguments[i] != NULL; i++)
-		argv[i + 2] = arguments[i];
-	r->proc = spr_proc_start(r->dir, "bench", argv, NULL);
-	assert_non_null(r->proc);
-}
-
-static void
-join(run *r)
-{
-	char *out, *err;
-
-	r->code = spr_proc_wait(r->proc, spr_test_deadline_ms());
-	out = spr_proc_out(r->proc);
-	err = spr_proc_err(r->proc);
-	r->result = cJSON_Parse(out);
-	if (r->code != 0)
-		printf("exit %d\n%s%s\n", r->code, out, err);
-	free(out);
-	free(err);
-}
-
-static void
-end(run *r)
-{
-	cJSON_Delete(r->result);
-	spr_proc_end_all();
-	spr_test_cleanup(r->dir);
-}
-
-static double
-number_of(const run *r, const char *group, const char *name)
-{
-	const cJSON *object =
-	    group != NULL ? cJSON_GetObjectItemCaseSensitive(r->result, group) : r->result;
-	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
-
-	if (!cJSON_IsNumber(item))
-		fail_msg("no number %s", name);
-	return (item->valuedouble);
-}
+#define DAEMON "--daemon=" SPR_TEST_BUILD_DIR "/spreaderd"
+#define ACK    "--ack=tcp://127.0.0.1:0"
 
 /* --- a daemon that is right --------------------------------------------------------------------- */
 
@@ -81,7 +20,7 @@ number_of(const run *r, const char *group, const char *name)
 static void
 expect_good(const char *const arguments[], double jobs, double acks)
 {
-	run r;
+	bench_run r;
 
 	start(&r, arguments);
 	join(&r);
@@ -112,6 +51,13 @@ test_batched(void **state)
 	expect_good(
 	    ARGS(DAEMON, "--count=1001", "--documents=10", "--fan-out=70", "--window=3", ACK),
 	    70070, 1001);
+	/* and batches of jobs, with and without receipts */
+	expect_good(ARGS(DAEMON, "--daemon-flag=--outbox-batch-bytes=16KiB", "--count=500",
+			 "--documents=20", "--fan-out=9", ACK),
+		    4500, 500);
+	expect_good(ARGS(DAEMON, "--daemon-flag=--outbox-batch-bytes=16KiB", "--count=500",
+			 "--documents=20", "--fan-out=9", "--confirm=receipt", ACK),
+		    4500, 500);
 }
 
 static void
@@ -149,7 +95,7 @@ test_misses(void **state)
 static void
 test_open(void **state)
 {
-	run r;
+	bench_run r;
 
 	(void)state;
 	start(&r, ARGS(DAEMON, "--rate=2000", "--duration=500ms", "--documents=4", ACK));
@@ -163,7 +109,7 @@ test_open(void **state)
 static void
 test_churn(void **state)
 {
-	run r;
+	bench_run r;
 
 	(void)state;
 	start(&r, ARGS(DAEMON, "--churn=1000", "--duration=300ms", "--fan-out=3", ACK));
@@ -220,34 +166,51 @@ run_relay(void *arg)
 	return (NULL);
 }
 
+typedef struct place {
+	relay relay;
+	char in[80], out[80]; /* flags */
+} place;
+
+static void
+start_relay(place *p, fault what)
+{
+	p->relay = (relay){.what = what};
+	p->relay.in = spr_sp_listen("tcp://127.0.0.1:0", p->relay.in_url);
+	p->relay.out = spr_sp_listen("tcp://127.0.0.1:0", p->relay.out_url);
+	assert_true(p->relay.in >= 0 && p->relay.out >= 0);
+	snprintf(p->in, sizeof(p->in), "--in=%s", p->relay.in_url);
+	snprintf(p->out, sizeof(p->out), "--out=%s", p->relay.out_url);
+	assert_int_equal(pthread_create(&p->relay.thread, NULL, run_relay, &p->relay), 0);
+}
+
+static void
+end_relay(place *p)
+{
+	shutdown(p->relay.out, SHUT_RDWR); /* when nobody came */
+	shutdown(p->relay.in, SHUT_RDWR);
+	pthread_join(p->relay.thread, NULL);
+	close(p->relay.in);
+	close(p->relay.out);
+}
+
 /* 1000 notifications through a relay that does so; what the tool says of them. */
 static void
-through(run *b, fault what, const char *verify)
+through(bench_run *b, fault what, const char *verify)
 {
-	char in[80], out[80];
-	relay r = {.what = what};
+	place p;
 
-	r.in = spr_sp_listen("tcp://127.0.0.1:0", r.in_url);
-	r.out = spr_sp_listen("tcp://127.0.0.1:0", r.out_url);
-	assert_true(r.in >= 0 && r.out >= 0);
-	snprintf(in, sizeof(in), "--in=%s", r.in_url);
-	snprintf(out, sizeof(out), "--out=%s", r.out_url);
-	assert_int_equal(pthread_create(&r.thread, NULL, run_relay, &r), 0);
-	start(b, ARGS(in, out, "--no-control", "--count=1000", verify,
+	start_relay(&p, what);
+	start(b, ARGS(p.in, p.out, "--no-control", "--count=1000", verify,
 		      what == DROP ? "--patience=500ms" : "--patience=1m"));
 	join(b);
-	shutdown(r.out, SHUT_RDWR); /* when nobody came */
-	shutdown(r.in, SHUT_RDWR);
-	pthread_join(r.thread, NULL);
-	close(r.in);
-	close(r.out);
+	end_relay(&p);
 }
 
 static void
 expect_checks(fault what, const char *verify, int code, double missing, double twice,
 	      double foreign)
 {
-	run r;
+	bench_run r;
 
 	through(&r, what, verify);
 	assert_int_equal(r.code, code);
@@ -270,10 +233,59 @@ test_relays(void **state)
 	expect_checks(DOUBLE, "--verify=count", 1, 0, 1, 0);
 }
 
+/* A run of two processes: each checks what it sees. */
+static void
+test_roles(void **state)
+{
+	bench_run worker, producer;
+	place p;
+
+	(void)state;
+	start_relay(&p, DOUBLE);
+	start(&worker, ARGS(p.in, p.out, "--no-control", "--role=worker", "--run=7", "--count=1000",
+			    "--patience=1m"));
+	start(&producer,
+	      ARGS(p.in, p.out, "--no-control", "--role=producer", "--run=7", "--count=1000"));
+	join(&producer);
+	join(&worker);
+	end_relay(&p);
+	assert_int_equal(producer.code, 0);
+	assert_true(number_of(&producer, NULL, "notifications") == 1000);
+	assert_int_equal(worker.code, 1);
+	assert_true(number_of(&worker, "checks", "jobs_twice") == 1);
+	assert_true(number_of(&worker, NULL, "messages_sent") == 0);
+	end(&worker);
+	cJSON_Delete(producer.result);
+	free(producer.err);
+	spr_test_cleanup(producer.dir);
+}
+
+/* Lines of what has come so far, for those who cut a long run into pieces. */
+static void
+test_samples(void **state)
+{
+	unsigned long long ns, jobs, own, target, last = 0;
+	char text[4096] = "", *at = text;
+	FILE *pipe;
+
+	(void)state;
+	pipe = popen(BENCH_PROGRAM " --null --duration=300ms --sample=50ms --json", "r");
+	assert_non_null(pipe);
+	assert_true(fread(text, 1, sizeof(text) - 1, pipe) > 0);
+	assert_int_equal(pclose(pipe), 0);
+	for (unsigned n = 0; sscanf(at, "%llu %llu %llu %llu\n", &ns, &jobs, &own, &target) == 4;
+	     n++) {
+		assert_true(n == 0 || (ns > last && own > 0));
+		last = ns;
+		at = strchr(at, '\n') + 1;
+	}
+	assert_true(last > 0);
+}
+
 static void
 test_no_target(void **state)
 {
-	run r;
+	bench_run r;
 
 	(void)state;
 	start(&r, ARGS(DAEMON, "--daemon-flag=--no-such-flag", "--count=1"));
@@ -295,7 +307,8 @@ main(void)
 	    cmocka_unit_test(test_several),   cmocka_unit_test(test_receipts),
 	    cmocka_unit_test(test_misses),    cmocka_unit_test(test_open),
 	    cmocka_unit_test(test_churn),     cmocka_unit_test(test_relays),
-	    cmocka_unit_test(test_no_target),
+	    cmocka_unit_test(test_no_target), cmocka_unit_test(test_roles),
+	    cmocka_unit_test(test_samples),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));
