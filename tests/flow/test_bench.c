@@ -260,6 +260,32 @@ test_roles(void **state)
 	spr_test_cleanup(producer.dir);
 }
 
+/* For people: no figures are looked at, but that each part is there. */
+static void
+test_table(void **state)
+{
+	static const char *const parts[] = {
+	    "\nnotifications ",
+	    "\njobs ",
+	    "\nof the limit ",
+	    "\njob ",
+	    "\nspreader-bench ",
+	    "\n  bench-p ",
+	    "\n  relay ",
+	    "\ngood: each job looked at; jobs missing 0, twice 0, foreign 0\n"};
+	char text[8192] = "";
+	FILE *pipe = popen(BENCH_PROGRAM " --null --count=20000 --limit=1000000", "r");
+
+	(void)state;
+	assert_non_null(pipe);
+	assert_true(fread(text, 1, sizeof(text) - 1, pipe) > 0);
+	assert_int_equal(pclose(pipe), 0);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		if (strstr(text, parts[i]) == NULL)
+			fail_msg("no %s in %s", parts[i], text);
+	}
+}
+
 /* Lines of what has come so far, for those who cut a long run into pieces. */
 static void
 test_samples(void **state)
@@ -308,7 +334,7 @@ main(void)
 	    cmocka_unit_test(test_misses),    cmocka_unit_test(test_open),
 	    cmocka_unit_test(test_churn),     cmocka_unit_test(test_relays),
 	    cmocka_unit_test(test_no_target), cmocka_unit_test(test_roles),
-	    cmocka_unit_test(test_samples),
+	    cmocka_unit_test(test_samples),   cmocka_unit_test(test_table),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));
