@@ -22,9 +22,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BODY     "{\"predicate\":\"UN.A\"}"
-#define N_URLS   6
-#define N_HELD   64 /* half-open connections of one attacker */
+#define BODY   "{\"predicate\":\"UN.A\"}"
+#define N_URLS 6
+#define N_HELD 64 /* half-open connections of one attacker */
 #ifdef __SANITIZE_THREAD__
 #define N_DELAYS 100
 #define N_STORM  5000
