@@ -300,7 +300,7 @@ scan(spr_store *store, int64_t before_s, unsigned max,
 	sqlite3_stmt *stmt = store->statement[STATEMENT_SCAN];
 	unsigned n = 0, n_seen = 0;
 	int code = SQLITE_ROW;
-	spr_store_row row = {NULL};
+	spr_store_row row = {.pattern = NULL};
 	spr_err rv = SPR_OK;
 
 	while (n < max && n_seen < SPR_STORE_SCAN && rv == SPR_OK &&
