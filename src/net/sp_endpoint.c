@@ -5,8 +5,9 @@
  * and a connection that is closed in the middle costs only itself. When too many are shaking hands the oldest is cut.
  *
  * A listener is looked at every WATCH_MS: is the path still ours, do accepts fail, and, when nobody has come since the last
- * look, does a connection of our own get through (sp_listener.h)? One that fails is closed and opened anew by the thread
- * that accepts, between two accepts.
+ * look, does a connection of our own get through (sp_listener.h)? While those do and nobody else comes, only every fourth look tries
+ * one, so that an idle daemon sleeps. A listener that fails is closed and opened anew by the thread that accepts, between two
+ * accepts.
  *
  * TLS: nng begins its handshake with our first operation, and while that waits for the peer's part of it an abort of the
  * operation is not heard. So what is shaking hands over TLS is cut by closing its stream, which for these streams, unlike
@@ -33,8 +34,9 @@
 #define PAUSE_MIN_MS   10 /* behind an accept that failed: doubled each time */
 #define PAUSE_MAX_MS   640
 #define WATCH_MS       2000 /* and so revivals are this far apart at least */
-#define FAILURES_MAX   8    /* accepts in a row, until the listener counts as dead */
-#define HANDSHAKES_MAX 256  /* at once */
+#define PROBE_RESTS    3 /* looks without a probe, while probes get through and nobody else comes */
+#define FAILURES_MAX   8 /* accepts in a row, until the listener counts as dead */
+#define HANDSHAKES_MAX 256 /* at once */
 #define DIAL_MIN_MS    20
 #define DIAL_MAX_MS    2000
 
@@ -70,7 +72,8 @@ struct spr_sp_endpoint {
 
 	/* the watch's */
 	uint64_t n_accepted_before;
-	bool is_probing; /* since the last look */
+	unsigned n_rests; /* looks that need no probe */
+	bool is_probing;  /* since the last look */
 
 	/* guarded by mutex, which is taken alone but for what nng takes inside */
 	pthread_mutex_t mutex;
@@ -390,16 +393,24 @@ revive(spr_sp_endpoint *self)
 static bool
 is_dead(spr_sp_endpoint *self)
 {
-	bool came = self->n_accepted != self->n_accepted_before;
-	bool was_probing = self->is_probing;
+	uint64_t n_came = self->n_accepted - self->n_accepted_before;
+	bool came = n_came > 0, was_probing = self->is_probing;
 
 	self->n_accepted_before = self->n_accepted;
 	self->is_probing = false;
 	if (!spr_sp_listener_is_there(self->listener) || self->n_failures >= FAILURES_MAX ||
 	    (was_probing && !came))
 		return (true);
-	if (came && !was_probing)
-		return (false);                   /* somebody came: no need to try */
+	if (came && !was_probing) {
+		self->n_rests = 0;
+		return (false); /* somebody came: no need to try */
+	}
+	if (was_probing)
+		self->n_rests = n_came == 1 ? PROBE_RESTS : 0; /* nobody but ourselves: no hurry */
+	if (self->n_rests > 0) {
+		self->n_rests--;
+		return (false);
+	}
 	self->is_probing = self->n_failures == 0; /* not while descriptors are short */
 	return (self->is_probing && !spr_sp_listener_probe(self->listener));
 }
