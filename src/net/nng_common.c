@@ -7,15 +7,17 @@
 #include "net/nng_common.h"
 
 #include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-#include <nng/supplemental/tls/tls.h>
 #include <nng/supplemental/util/platform.h>
 
 #include "base/log.h"
-#include "net/tls.h"
+#include "net/nng_secure.h"
 
 #define RECONNECT_MIN_MS 20
 #define RECONNECT_MAX_MS 2000
@@ -115,6 +117,44 @@ spr_nng_bound_url(const char *url, int port, char *bound)
 		snprintf(bound, SPR_URL_MAX, "%s", url);
 }
 
+socklen_t
+spr_nng_sockaddr(const nng_sockaddr *address, struct sockaddr_storage *out)
+{
+	struct sockaddr_un *local = (struct sockaddr_un *)out;
+	struct sockaddr_in *inet = (struct sockaddr_in *)out;
+	struct sockaddr_in6 *inet6 = (struct sockaddr_in6 *)out;
+
+	memset(out, 0, sizeof(*out));
+	switch (address->s_family) {
+	case NNG_AF_IPC:
+		local->sun_family = AF_UNIX;
+		if (strlen(address->s_ipc.sa_path) >= sizeof(local->sun_path))
+			return (0);
+		strcpy(local->sun_path, address->s_ipc.sa_path);
+		return (sizeof(*local));
+	case NNG_AF_ABSTRACT:
+		if (address->s_abstract.sa_len >= sizeof(local->sun_path))
+			return (0);
+		local->sun_family = AF_UNIX; /* a name begins with a NUL and has no end */
+		memcpy(local->sun_path + 1, address->s_abstract.sa_name,
+		       address->s_abstract.sa_len);
+		return ((socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+				    address->s_abstract.sa_len));
+	case NNG_AF_INET:
+		inet->sin_family = AF_INET;
+		inet->sin_port = address->s_in.sa_port;
+		inet->sin_addr.s_addr = address->s_in.sa_addr;
+		return (sizeof(*inet));
+	case NNG_AF_INET6:
+		inet6->sin6_family = AF_INET6;
+		inet6->sin6_port = address->s_in6.sa_port;
+		memcpy(&inet6->sin6_addr, address->s_in6.sa_addr, sizeof(inet6->sin6_addr));
+		return (sizeof(*inet6));
+	default:
+		return (0);
+	}
+}
+
 spr_peer
 spr_nng_peer(nng_stream *stream)
 {
@@ -156,7 +196,6 @@ spr_err
 spr_nng_listen(nng_socket socket, const char *url, char *bound)
 {
 	nng_listener listener;
-	nng_tls_config *tls;
 	spr_err err;
 	int rv, port = 0;
 
@@ -165,15 +204,11 @@ spr_nng_listen(nng_socket socket, const char *url, char *bound)
 	/* half-open peers are found by the kernel; schemes without tcp refuse the option, which is
 	 * fine */
 	(void)nng_listener_set_bool(listener, NNG_OPT_TCP_KEEPALIVE, true);
-	if (spr_tls_is_url(url)) {
-		if ((err = spr_tls_config(&tls, url, true, NULL)) != SPR_OK) {
-			nng_listener_close(listener);
-			return (err);
-		}
-		rv = nng_listener_set_ptr(listener, NNG_OPT_TLS_CONFIG, tls);
-		nng_tls_config_free(tls);
+	if ((err = spr_nng_secure_listener(socket, listener, url)) != SPR_OK) {
+		nng_listener_close(listener);
+		return (err);
 	}
-	if (rv != 0 || (rv = nng_listener_start(listener, 0)) != 0) {
+	if ((rv = nng_listener_start(listener, 0)) != 0) {
 		nng_listener_close(listener);
 		return (spr_nng_fail_listen(url, rv));
 	}
@@ -186,7 +221,6 @@ spr_err
 spr_nng_dial(nng_socket socket, const char *url)
 {
 	nng_dialer dialer;
-	nng_tls_config *tls;
 	spr_err err;
 	int rv;
 
@@ -194,15 +228,11 @@ spr_nng_dial(nng_socket socket, const char *url)
 		return (
 		    spr_fail(SPR_E_ADDRESS, "dial %s: %s; check the URL", url, nng_strerror(rv)));
 	(void)nng_dialer_set_bool(dialer, NNG_OPT_TCP_KEEPALIVE, true);
-	if (spr_tls_is_url(url)) {
-		if ((err = spr_tls_config(&tls, url, false, NULL)) != SPR_OK) {
-			nng_dialer_close(dialer);
-			return (err);
-		}
-		rv = nng_dialer_set_ptr(dialer, NNG_OPT_TLS_CONFIG, tls);
-		nng_tls_config_free(tls);
+	if ((err = spr_nng_secure_dialer(socket, dialer, url)) != SPR_OK) {
+		nng_dialer_close(dialer);
+		return (err);
 	}
-	if (rv != 0 || (rv = nng_dialer_start(dialer, NNG_FLAG_NONBLOCK)) != 0) {
+	if ((rv = nng_dialer_start(dialer, NNG_FLAG_NONBLOCK)) != 0) {
 		nng_dialer_close(dialer);
 		return (spr_fail(SPR_E_ADDRESS, "dial %s: %s", url, nng_strerror(rv)));
 	}
@@ -214,4 +244,5 @@ spr_nng_close_settled(nng_socket socket)
 {
 	nng_msleep(SETTLE_MS);
 	nng_close(socket);
+	spr_nng_secure_forget(socket);
 }

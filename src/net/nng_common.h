@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include <sys/socket.h>
+
 #include <nng/nng.h>
 
 #include "net/net.h"
@@ -15,6 +17,8 @@ spr_err spr_err_from_nng(int rv);
 spr_err spr_nng_socket_setup(nng_socket socket, size_t max_message, spr_pipe_events *pipes);
 /* [any] The URL with the port really bound; port 0: the scheme has none. bound: SPR_URL_MAX bytes. */
 void spr_nng_bound_url(const char *url, int port, char *bound);
+/* [any] Its length, 0 for an address that cannot be connected to. */
+socklen_t spr_nng_sockaddr(const nng_sockaddr *address, struct sockaddr_storage *out);
 /* [any] Who is at the other end. */
 spr_peer spr_nng_peer(nng_stream *stream);
 /* [any] The trail of a failed listen. */

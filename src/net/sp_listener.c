@@ -4,11 +4,8 @@
 #include "net/sp_listener.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -94,46 +91,15 @@ spr_sp_listener_is_there(const spr_sp_listener *self)
 	return (self->stream != NULL && spr_sp_path_is_there(&self->path));
 }
 
-/* The length, 0 for an address that cannot be connected to. */
 static socklen_t
 address_of(const spr_sp_listener *self, struct sockaddr_storage *out)
 {
-	struct sockaddr_un *local = (struct sockaddr_un *)out;
-	struct sockaddr_in *inet = (struct sockaddr_in *)out;
-	struct sockaddr_in6 *inet6 = (struct sockaddr_in6 *)out;
 	nng_sockaddr address;
 
-	memset(out, 0, sizeof(*out));
 	if (self->stream == NULL ||
 	    nng_stream_listener_get_addr(self->stream, NNG_OPT_LOCADDR, &address) != 0)
 		return (0);
-	switch (address.s_family) {
-	case NNG_AF_IPC:
-		local->sun_family = AF_UNIX;
-		if (strlen(address.s_ipc.sa_path) >= sizeof(local->sun_path))
-			return (0);
-		strcpy(local->sun_path, address.s_ipc.sa_path);
-		return (sizeof(*local));
-	case NNG_AF_ABSTRACT:
-		if (address.s_abstract.sa_len >= sizeof(local->sun_path))
-			return (0);
-		local->sun_family = AF_UNIX; /* a name begins with a NUL and has no end */
-		memcpy(local->sun_path + 1, address.s_abstract.sa_name, address.s_abstract.sa_len);
-		return ((socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
-				    address.s_abstract.sa_len));
-	case NNG_AF_INET:
-		inet->sin_family = AF_INET;
-		inet->sin_port = address.s_in.sa_port;
-		inet->sin_addr.s_addr = address.s_in.sa_addr;
-		return (sizeof(*inet));
-	case NNG_AF_INET6:
-		inet6->sin6_family = AF_INET6;
-		inet6->sin6_port = address.s_in6.sa_port;
-		memcpy(&inet6->sin6_addr, address.s_in6.sa_addr, sizeof(inet6->sin6_addr));
-		return (sizeof(*inet6));
-	default:
-		return (0);
-	}
+	return (spr_nng_sockaddr(&address, out));
 }
 
 static void

@@ -55,7 +55,7 @@ spr_err spr_tls_config(struct nng_tls_config **out, const char *url, bool is_lis
 		       unsigned *generation);
 /*
  * [whoever accepts or dials, nothing under way] Gives it what is loaded, if that is not what it has; no TLS URL: nothing to do. 0 is
- * the generation of none. On an error it keeps what it had.
+ * the generation of none. On an error it keeps what it had. For streams; nng's own sockets have net/nng_secure.h.
  */
 spr_err
 spr_tls_renew_listener(struct nng_stream_listener *listener, const char *url, unsigned *generation);

@@ -351,6 +351,11 @@ test_replaced_on_hup(void **state)
 	finish(f);
 }
 
+#define start_wss(f, ...)                                                                 \
+	start_daemon((f), FLAGS("--tls-cert", path_of((f), "server", "pem"), "--tls-key", \
+				path_of((f), "server", "key"), "--tls-ca",                \
+				path_of((f), "ca", "pem"), __VA_ARGS__))
+
 static void
 test_wss(void **state)
 {
@@ -359,9 +364,7 @@ test_wss(void **state)
 	const char *url;
 
 	make_all(f);
-	start_daemon(f, FLAGS("--tls-cert", path_of(f, "server", "pem"), "--tls-key",
-			      path_of(f, "server", "key"), "--tls-ca", path_of(f, "ca", "pem"),
-			      "--intake-listen", "wss://localhost:0/in"));
+	start_wss(f, "--intake-listen", "wss://localhost:0/in");
 	url = listening(f, "intake", 1);
 	subscribe(f, "UN.A", "http://a");
 	start_worker(f);
@@ -369,6 +372,65 @@ test_wss(void **state)
 	assert_int_not_equal(try_dial(f, url, nng_push0_open, "ca", NULL), 0);
 	assert_int_equal(nng_push0_open(&producer), 0);
 	assert_int_equal(dial(f, producer, url, "ca", "good"), 0);
+	send_text(producer, BODY);
+	expect_job(f, "http://a", BODY);
+	/* another authority for who comes now; who is there stays */
+	spr_certs_make(f->dir, "other-ca", "next", false);
+	assert_int_equal(rename(path_of(f, "ca", "pem"), path_of(f, "old-ca", "pem")), 0);
+	rename_over(f, "next", "server");
+	rename_over(f, "other-ca", "ca");
+	hang_up(f, 1);
+	assert_int_equal(count_in_log(f, url), 1); /* it says so */
+	assert_int_equal(try_dial(f, url, nng_push0_open, "ca", "foreign"), 0);
+	assert_int_not_equal(try_dial(f, url, nng_push0_open, "old-ca", "good"), 0);
+	send_text(producer, BODY);
+	expect_job(f, "http://a", BODY);
+	nng_close(producer);
+	finish(f);
+}
+
+/* A producer that listens, with a certificate of this name and its authority; port 0: any. Its port. */
+static int
+listen_wss(flow *f, nng_socket *producer, const char *ca, const char *name, int port)
+{
+	nng_tls_config *config = config_of(f, NNG_TLS_MODE_SERVER, ca, name);
+	nng_listener listener;
+	char url[64];
+
+	snprintf(url, sizeof(url), "wss://localhost:%d/out", port);
+	assert_int_equal(nng_push0_open(producer), 0);
+	assert_int_equal(nng_socket_set_ms(*producer, NNG_OPT_SENDTIMEO, spr_test_deadline_ms()),
+			 0);
+	assert_int_equal(nng_listener_create(&listener, *producer, url), 0);
+	assert_int_equal(nng_listener_set_ptr(listener, NNG_OPT_TLS_CONFIG, config), 0);
+	assert_int_equal(nng_listener_start(listener, 0), 0);
+	assert_int_equal(nng_listener_get_int(listener, NNG_OPT_TCP_BOUND_PORT, &port), 0);
+	nng_tls_config_free(config);
+	return (port);
+}
+
+static void
+test_wss_dialled(void **state)
+{
+	flow *f = *state;
+	nng_socket producer;
+	char url[64];
+	int port;
+
+	make_all(f);
+	port = listen_wss(f, &producer, "ca", "good", 0);
+	snprintf(url, sizeof(url), "wss://localhost:%d/out", port);
+	start_wss(f, "--intake-dial", url);
+	subscribe(f, "UN.A", "http://a");
+	start_worker(f);
+	send_text(producer, BODY);
+	expect_job(f, "http://a", BODY);
+	spr_certs_make(f->dir, "other-ca", "next", false);
+	rename_over(f, "next", "server");
+	rename_over(f, "other-ca", "ca");
+	hang_up(f, 1);
+	nng_close(producer);
+	(void)listen_wss(f, &producer, "ca", "foreign", port);
 	send_text(producer, BODY);
 	expect_job(f, "http://a", BODY);
 	nng_close(producer);
@@ -396,11 +458,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    flow_test(test_the_whole_way),    flow_test(test_receipts_and_answers),
-	    flow_test(test_a_large_message),  flow_test(test_who_gets_in),
-	    flow_test(test_bad_servers),      flow_test(test_silent_peers),
-	    flow_test(test_replaced_on_hup),  flow_test(test_wss),
-	    flow_test(test_refused_to_start),
+	    flow_test(test_the_whole_way),   flow_test(test_receipts_and_answers),
+	    flow_test(test_a_large_message), flow_test(test_who_gets_in),
+	    flow_test(test_bad_servers),     flow_test(test_silent_peers),
+	    flow_test(test_replaced_on_hup), flow_test(test_wss),
+	    flow_test(test_wss_dialled),     flow_test(test_refused_to_start),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));

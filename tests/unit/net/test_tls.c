@@ -4,7 +4,9 @@
  */
 #include "net/tls.h"
 
+#include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,35 +175,38 @@ drop(void *arg, unsigned receive, spr_buf *buf)
 }
 
 static void
-listen_secure(spr_pull **pull, char *bound)
+listen_at(const spr_transport *transport, spr_pull **pull, const char *url, char *bound)
 {
 	const spr_pull_config config = {.receives = 1, .max_message = 1000, .on_receive = drop};
 
-	assert_ok(spr_transport_nng.pull_open(pull, &config));
-	assert_ok(spr_transport_nng.pull_listen(*pull, "tls+tcp://localhost:0", bound));
-	spr_transport_nng.pull_start(*pull);
+	assert_ok(transport->pull_open(pull, &config));
+	assert_ok(transport->pull_listen(*pull, url, bound));
+	transport->pull_start(*pull);
 }
 
 static void
-stop_listening(spr_pull *pull)
+stop_listening(const spr_transport *transport, spr_pull *pull)
 {
-	spr_transport_nng.pull_stop(pull);
-	spr_transport_nng.pull_close(pull);
+	transport->pull_stop(pull);
+	transport->pull_close(pull);
 }
 
-/* Of somebody who trusts this authority alone. */
+/* Of somebody who trusts this authority alone; NULL: anybody. */
 static int
 dial(const char *url, const char *ca)
 {
-	char *authority = spr_read_file(path_of(ca));
+	char *authority = ca != NULL ? spr_read_file(path_of(ca)) : NULL;
 	nng_tls_config *config;
 	nng_dialer dialer;
 	nng_socket socket;
 	int rv;
 
 	assert_int_equal(nng_tls_config_alloc(&config, NNG_TLS_MODE_CLIENT), 0);
-	assert_int_equal(nng_tls_config_ca_chain(config, authority, NULL), 0);
-	assert_int_equal(nng_tls_config_auth_mode(config, NNG_TLS_AUTH_MODE_REQUIRED), 0);
+	if (ca != NULL)
+		assert_int_equal(nng_tls_config_ca_chain(config, authority, NULL), 0);
+	assert_int_equal(nng_tls_config_auth_mode(config, ca != NULL ? NNG_TLS_AUTH_MODE_REQUIRED
+								     : NNG_TLS_AUTH_MODE_NONE),
+			 0);
 	assert_int_equal(nng_tls_config_server_name(config, "localhost"), 0);
 	assert_int_equal(nng_push0_open(&socket), 0);
 	assert_int_equal(nng_dialer_create(&dialer, socket, url), 0);
@@ -232,7 +237,7 @@ test_a_load_reaches_the_next_peer(void **state)
 	(void)state;
 	sem_init(&go_on, 0, 0);
 	assert_ok(spr_tls_load(path_of("a.pem"), path_of("a.key"), NULL));
-	listen_secure(&pull, bound);
+	listen_at(&spr_transport_nng, &pull, "tls+tcp://localhost:0", bound);
 	assert_ok(spr_timers_hold());
 	spr_timer_init(&timer, wait_on, &go_on);
 	spr_timer_arm(&timer, 0);
@@ -248,24 +253,85 @@ test_a_load_reaches_the_next_peer(void **state)
 		assert_int_not_equal(dial(bound, i % 2 == 0 ? "ca.pem" : "other-ca.pem"), 0);
 	}
 	sem_post(&go_on);
-	stop_listening(pull);
+	stop_listening(&spr_transport_nng, pull);
 	spr_timer_stop(&timer);
 	spr_timers_drop();
 	sem_destroy(&go_on);
+}
+
+static const struct {
+	const spr_transport *transport;
+	const char *url;
+} kinds[] = {
+    {&spr_transport_nng, "tls+tcp://localhost:0"},
+    {&spr_transport_nng_sockets, "wss://localhost:0/x"},
+};
+
+typedef struct caller {
+	pthread_t thread;
+	const char *url;
+	atomic_bool is_over;
+	atomic_uint n_calls, n_failed;
+} caller;
+
+static void *
+call_on(void *arg)
+{
+	caller *c = arg;
+
+	while (!atomic_load(&c->is_over)) {
+		if (dial(c->url, NULL) != 0)
+			atomic_fetch_add(&c->n_failed, 1);
+		atomic_fetch_add(&c->n_calls, 1);
+	}
+	return (NULL);
+}
+
+/* Whoever comes in the middle of one gets the old certificate or the new one, but gets in. */
+static void
+test_loads_while_peers_come(void **state)
+{
+	(void)state;
+	for (unsigned k = 0; k < 2; k++) {
+		spr_pull *pull;
+		char bound[SPR_URL_MAX];
+		caller c = {.url = bound};
+
+		assert_ok(spr_tls_load(path_of("a.pem"), path_of("a.key"), NULL));
+		listen_at(kinds[k].transport, &pull, kinds[k].url, bound);
+		assert_int_equal(pthread_create(&c.thread, NULL, call_on, &c), 0);
+		for (unsigned i = 0; i < 40; i++) {
+			unsigned n_calls = atomic_load(&c.n_calls);
+
+			if (i % 2 == 0)
+				assert_ok(spr_tls_load(path_of("b.pem"), path_of("b.key"), NULL));
+			else
+				assert_ok(spr_tls_load(path_of("a.pem"), path_of("a.key"), NULL));
+			if (i % 4 == 0)
+				assert_true(wait_until(atomic_load(&c.n_calls) > n_calls,
+						       (unsigned)spr_test_deadline_ms()));
+		}
+		atomic_store(&c.is_over, true);
+		pthread_join(c.thread, NULL);
+		assert_int_equal(c.n_failed, 0);
+		stop_listening(kinds[k].transport, pull);
+	}
 }
 
 /* What listened is told nothing any more. */
 static void
 test_a_load_behind_the_end(void **state)
 {
-	spr_pull *pull;
-	char bound[SPR_URL_MAX];
-
 	(void)state;
-	assert_ok(spr_tls_load(path_of("a.pem"), path_of("a.key"), NULL));
-	listen_secure(&pull, bound);
-	stop_listening(pull);
-	assert_ok(spr_tls_load(path_of("b.pem"), path_of("b.key"), NULL));
+	for (unsigned k = 0; k < 2; k++) {
+		spr_pull *pull;
+		char bound[SPR_URL_MAX];
+
+		assert_ok(spr_tls_load(path_of("a.pem"), path_of("a.key"), NULL));
+		listen_at(kinds[k].transport, &pull, kinds[k].url, bound);
+		stop_listening(kinds[k].transport, pull);
+		assert_ok(spr_tls_load(path_of("b.pem"), path_of("b.key"), NULL));
+	}
 }
 
 int
@@ -277,6 +343,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_what_a_url_needs, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_out_of_memory, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_a_load_reaches_the_next_peer, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_loads_while_peers_come, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_a_load_behind_the_end, setup, teardown),
 	};
 
