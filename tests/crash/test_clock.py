@@ -20,18 +20,26 @@ LIMIT_S = 60
 BUILD = sys.argv.pop(1)
 
 
-class ClockTest(unittest.TestCase):
+class DaemonTest(unittest.TestCase):
+    def bind(self):
+        """A socket that does not listen yet."""
+        sock = socket.socket()
+        self.addCleanup(sock.close)
+        sock.bind(("127.0.0.1", 0))
+        sock.settimeout(LIMIT_S)
+        return sock
+
+    def flags(self):
+        return []
+
     def setUp(self):
         folder = tempfile.TemporaryDirectory(prefix="spreader-clock-")
         self.addCleanup(folder.cleanup)
-        self.world = World(BUILD, pathlib.Path(folder.name), True, 1, 0, [[]])
+        self.world = World(BUILD, pathlib.Path(folder.name), True, 1, 0, [self.flags()])
         self.addCleanup(self.world.end)
         self.daemon = self.world.daemons[0]
         # the answers go to a listener of the test, once there is one
-        self.upstream = socket.socket()
-        self.addCleanup(self.upstream.close)
-        self.upstream.bind(("127.0.0.1", 0))
-        self.upstream.settimeout(LIMIT_S)
+        self.upstream = self.bind()
         self.daemon.answer_port = self.upstream.getsockname()[1]
         self.daemon.start()
         end = time.monotonic() + LIMIT_S
@@ -44,9 +52,6 @@ class ClockTest(unittest.TestCase):
         page = self.daemon.page
         page.set(FaultPage.WALL, page.get(FaultPage.WALL) + by_s)
 
-    def accept(self):
-        return sp.Connection(self.upstream.accept()[0], sp.REP)
-
     def greeted(self, link):
         """A connection whose peer has said what it is; the proxy may not have heard yet where the link leads."""
         end = time.monotonic() + LIMIT_S
@@ -57,6 +62,11 @@ class ClockTest(unittest.TestCase):
                     return sock
             sock.close()
         raise AssertionError(f"nobody greets at {link}")
+
+
+class ClockTest(DaemonTest):
+    def accept(self):
+        return sp.Connection(self.upstream.accept()[0], sp.REP)
 
     def test_a_dialler_dials_again(self):
         self.jump(-10 * DAY_S)
@@ -82,6 +92,26 @@ class ClockTest(unittest.TestCase):
         self.jump(-10 * DAY_S)
         self.assertEqual(silent.recv(8), b"")
         silent.close()
+
+
+class NativeClockTest(DaemonTest):
+    """The same of --transport native."""
+
+    def flags(self):
+        self.producer = self.bind()
+        return ["--transport", "native", "--intake-dial", f"tcp://127.0.0.1:{self.producer.getsockname()[1]}"]
+
+    def test_a_dialler_dials_again(self):
+        self.jump(-10 * DAY_S)
+        self.producer.listen()
+        sp.Connection(self.producer.accept()[0], sp.PUSH).sock.close()
+
+    def test_a_handshake_is_cut(self):
+        silent = [self.greeted(link) for link in ("intake", "outbox", "receipts")]
+        self.jump(-10 * DAY_S)
+        for sock in silent:
+            self.assertEqual(sock.recv(8), b"")
+            sock.close()
 
 
 if __name__ == "__main__":

@@ -60,21 +60,27 @@ class FaultPage:
 class SmallDisk:
     """A file system of its own, to be mounted by who may (crash has gone to a mount namespace of its own for that)."""
 
-    SIZE = 48 << 20
+    SIZE = 1 << 30
 
     def __init__(self, path):
         self.path, self.is_filled = path, False
         path.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self.SIZE}", "tmpfs", path], check=True)
+        self.mount(self.SIZE)
+
+    def mount(self, size, *options):
+        command = ["mount", "-t", "tmpfs", "-o", ",".join((f"size={size}", *options)), "tmpfs", self.path]
+        return subprocess.run(command, check=size == self.SIZE, capture_output=True).returncode == 0
 
     def fill(self, left):
-        free = os.statvfs(self.path)
+        """It shrinks to what is used and a little: nothing needs to lie in the memory. Refused when too little by now."""
         self.is_filled = True
-        with contextlib.suppress(OSError), open(self.path / "ballast", "wb") as file:  # somebody else wrote: a little stays free
-            os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - left)
+        for more in (0, 1 << 16, 1 << 20):
+            now = os.statvfs(self.path)
+            if self.mount((now.f_blocks - now.f_bfree) * now.f_frsize + left + more, "remount"):
+                break
 
     def heal(self):
-        (self.path / "ballast").unlink(missing_ok=True)
+        self.mount(self.SIZE, "remount")
         self.is_filled = False
 
     def end(self):
