@@ -1,6 +1,8 @@
 /*
  * test_ep_push - the sending half on loops of our own.
  */
+#include <sys/ioctl.h>
+
 #define TRANSPORT spr_transport_native
 #include "push_tests.h"
 
@@ -164,6 +166,7 @@ test_with_tcp_what_is_not_acknowledged_is_not_taken(void **state)
 	scene s;
 	spr_sp stalled, worker;
 	unsigned n_taken, n_sent;
+	int unread = 0;
 
 	(void)state;
 	open_native(&s, 1u << 30, true, 2000);
@@ -178,6 +181,9 @@ test_with_tcp_what_is_not_acknowledged_is_not_taken(void **state)
 	n_taken = s.tally[0].n_sent;
 	assert_int_equal(n_sent, n_taken - 1 + 2000);
 	assert_false(wait_until(s.tally[0].n_sent != n_taken, 200));
+	/* what was taken is in the worker's system, not only in ours */
+	assert_int_equal(ioctl(stalled.fd, FIONREAD, &unread), 0);
+	assert_in_range((n_taken - 1) * (JOB_BYTES + 8), 1, (unsigned)unread);
 	setsockopt(stalled.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	spr_sp_close(&stalled);
 	assert_true(wait_until(s.n_removed == 2, LIMIT_MS));

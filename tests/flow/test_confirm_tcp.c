@@ -1,0 +1,81 @@
+/*
+ * confirm_tcp - a worker that stands still holds up the acks of what its system has no room for; when its connection is
+ * reset, all of that goes to another one.
+ */
+#include "flow.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "spr_test.h"
+
+#define N 10000 /* 40 MB of jobs, four times of what the kernel's buffers can swallow */
+
+/* Until it does not change any more. */
+static size_t
+settled_count(spr_inbox *inbox)
+{
+	size_t n;
+
+	do {
+		n = spr_inbox_count(inbox);
+	} while (spr_inbox_wait(inbox, n + 1, 500));
+	return (n);
+}
+
+static void
+cut(spr_sp *sp)
+{
+	const struct linger reset = {.l_onoff = 1};
+
+	assert_int_equal(setsockopt(sp->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
+	spr_sp_close(sp);
+}
+
+static void
+test_stopped_worker(void **state)
+{
+	flow *f = *state;
+	char *body, **jobs;
+	size_t n_acked, n_jobs, job_bytes;
+	int unread = 0;
+	spr_sp stopped;
+
+	job_bytes = (size_t)asprintf(&body, "{\"predicate\":\"UN.A\",\"pad\":\"%04000d\"}", 0);
+	start_upstream(f);
+	start_daemon(f, FLAGS("--transport", "native", "--confirm", "tcp"));
+	subscribe(f, "UN", "http://a");
+	assert_true(spr_sp_dial(&stopped, f->outbox, SPR_SP_PULL));
+	expect_stat(f, "spreader_pipes_added_total{socket=\"outbox\"}", 1);
+	push_many_start(f, "x", N, body);
+	assert_true(spr_inbox_wait(f->answers, 10, spr_test_deadline_ms()));
+	n_acked = settled_count(f->answers);
+	assert_true(n_acked < N);
+	/* what was acked is in its system, not only in ours */
+	assert_int_equal(ioctl(stopped.fd, FIONREAD, &unread), 0);
+	assert_in_range(n_acked * job_bytes, 1, (size_t)unread);
+	cut(&stopped);
+	start_worker(f);
+	push_many_join(f);
+	expect_many_acks(f, "x", N);
+	/* what was acked before is lost with it, nothing else */
+	expect_stat(f, "spreader_jobs_posted_total", N);
+	assert_true(spr_inbox_wait(f->jobs, N - n_acked, spr_test_deadline_ms()));
+	jobs = spr_inbox_take_all(f->jobs, &n_jobs);
+	while (n_jobs > 0)
+		free(jobs[--n_jobs]);
+	free(jobs);
+	free(body);
+	finish(f);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    flow_test(test_stopped_worker),
+	};
+	return (cmocka_run_group_tests(tests, NULL, NULL));
+}
