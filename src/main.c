@@ -9,6 +9,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "daemon.h"
 #include "net/net.h"
 
@@ -54,6 +55,7 @@ run(spr_options *options, int argc, char **argv)
 		break;
 	}
 	block_signals();
+	spr_mem_tune();
 	spr_role_set(SPR_ROLE_MAIN);
 	spr_log_init((spr_log_level)options->log_level, (spr_log_format)options->log_format, 2);
 	return (spr_daemon_run(options, argc, argv, environ));

@@ -7,11 +7,22 @@
  */
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/crash_point.h"
+
+#define MMAP_BYTES (8 << 20)  /* from here on a block is mapped by itself */
+#define TRIM_BYTES (32 << 20) /* so much that is free at the end of an arena stays there */
+
+void
+spr_mem_tune(void)
+{
+	(void)mallopt(M_MMAP_THRESHOLD, MMAP_BYTES);
+	(void)mallopt(M_TRIM_THRESHOLD, TRIM_BYTES);
+}
 
 #if defined(SPR_CRASH_POINTS)
 #define must_fail() spr_crash_allocation_fails()

@@ -9,6 +9,11 @@
 
 #define SPR_CACHELINE 64
 
+/*
+ * [main, before threads] Tells malloc to keep what comes and goes: by default it gives blocks of a batch's size back to the
+ * kernel each time, and each page of the next one is a fault.
+ */
+void spr_mem_tune(void);
 /* [any] NULL when out of memory (or when a checked build was told to fail). A size of 0 gives a unique pointer. */
 void *spr_mem_alloc(size_t size) __attribute__((malloc, warn_unused_result));
 void *spr_mem_zalloc(size_t size) __attribute__((malloc, warn_unused_result));

@@ -305,15 +305,17 @@ read_document(spr_dispatcher *self, spr_notification *notification)
 	notification->stage_ns = self->now_ns;
 	self->documents.gives_up = gives_up(self);
 	self->documents.peer = &self->message->peer;
+	spr_epoch_enter(
+	    self->documents.record); /* until its first slice is posted, which never waits */
 	if (spr_document_resolve(&self->documents, &document, notification, fanout)) {
 		self->free = fanout->next_open;
-		spr_buf_hold(self->message);
 		fanout->message = self->message;
 		if (notification->upstream == SPR_UPSTREAM_NONE)
 			keep_message(notification, fanout);
 		note_resolved(self);
 		post_slice(self, fanout);
 	}
+	spr_epoch_leave(self->documents.record);
 	return (true);
 }
 

@@ -170,8 +170,8 @@ resolve(spr_document_env *env, const spr_document *document, spr_fanout *fanout)
 	if ((rv = normalise(env, document)) != SPR_OK)
 		return (rv == SPR_E_NOMEM ? SPREADER_REASON_OVERLOAD
 					  : SPREADER_REASON_BAD_PREDICATE);
-	rv = spr_subscriptions_resolve(config->subscriptions, env->record, &env->predicate,
-				       env->now_s, config->max_fanout, matches);
+	rv = spr_subscriptions_look_up(config->subscriptions, &env->predicate, env->now_s,
+				       config->max_fanout, matches);
 	if (rv != SPR_OK)
 		return (SPREADER_REASON_OVERLOAD);
 	spr_count_add(SPR_C_SUPPRESSED_EXPIRED, matches->suppressed_expired);

@@ -4,7 +4,7 @@
  * Writer      one dispatcher
  * Reader      as the writer
  * Ownership   the notification is taken in: it is in the fan-out, with the ledger, or given back when the call returns
- * Ordering    E4 (one epoch section around the look-up), E9 (claim), E12
+ * Ordering    E4 (the caller's epoch section), E9 (claim), E12
  * Progress    never waits
  * Limits      as in the dispatch config
  * Teardown    spr_document_env_fini()
@@ -29,8 +29,8 @@ typedef struct spr_document_env {
 } spr_document_env;
 
 /*
- * [dispatcher] True: fanout holds the notification and its callbacks, opened, to be posted (its
- * message reference is the caller's to add). False: the notification was answered, rejected, or is
+ * [dispatcher, inside a section of its record] True: fanout holds the notification, and has its callbacks, not held, opened, to be
+ * posted; its message is the caller's to fill in. False: the notification was answered, rejected, or is
  * a copy; the fanout is untouched but for scratch.
  */
 bool spr_document_resolve(spr_document_env *env, const spr_document *document,

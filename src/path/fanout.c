@@ -169,7 +169,8 @@ close_fanout(spr_fanout *fanout, const spr_fanout_env *env, counts left)
 	spr_notification *notification = fanout->notification;
 
 	fanout->matches.n = 0;
-	spr_intake_finish(env->intake, fanout->message);
+	if (fanout->matches.is_held)
+		spr_intake_finish(env->intake, fanout->message);
 	fanout->message = NULL;
 	fanout->notification = NULL;
 	if (spr_notification_release(notification, left.pushes + 1, left.receipts)) /* E12 */
@@ -237,14 +238,26 @@ post_next(spr_fanout *fanout, const spr_fanout_env *env, spr_outbox_lane *lane, 
 	return (true);
 }
 
+/* It outlives the section that its callbacks were found in, and the reading of its message. */
+static void
+keep(spr_fanout *fanout)
+{
+	if (fanout->matches.is_held)
+		return;
+	spr_matches_hold(&fanout->matches, fanout->next);
+	spr_buf_hold(fanout->message);
+}
+
 spr_slice
 spr_fanout_post(spr_fanout *fanout, const spr_fanout_env *env, spr_outbox_lane *lane, unsigned max)
 {
 	spr_slice slice = SPR_SLICE_DONE;
 	counts back = {0};
 
-	if (!get_credits(fanout, env))
+	if (!get_credits(fanout, env)) {
+		keep(fanout);
 		return (SPR_SLICE_WAITS);
+	}
 	if (fanout->slice_left == 0)
 		fanout->slice_left = max;
 	for (; fanout->next < fanout->matches.n; fanout->next++, fanout->slice_left--) {
@@ -256,13 +269,17 @@ spr_fanout_post(spr_fanout *fanout, const spr_fanout_env *env, spr_outbox_lane *
 		}
 		if (fanout->next > 0)
 			SPR_CRASH_POINT("between-pushes");
-		spr_callback_drop(env->subscriptions, callback);
+		if (fanout->matches.is_held)
+			spr_callback_drop(env->subscriptions, callback);
 	}
 	if (slice == SPR_SLICE_DONE) {
 		SPR_CRASH_POINT("last-push");
 		close_fanout(fanout, env, back);
-	} else if (back.pushes + back.receipts >
-		   0) /* never the last count: the dispatcher's own is still out */
+		return (slice);
+	}
+	keep(fanout);
+	/* never the last count: the dispatcher's own is still out */
+	if (back.pushes + back.receipts > 0)
 		(void)spr_notification_release(fanout->notification, back.pushes, back.receipts);
 	return (slice);
 }

@@ -3,8 +3,10 @@
  *
  * Writer      one dispatcher
  * Reader      as the writer
- * Ownership   holds one push count of its notification, one reference of its message, and the callbacks from `next` on;
- *             spr_fanout_post() gives each back as it goes, the last of all at its end. When receipts are awaited it holds the
+ * Ownership   holds one push count of its notification, which spr_fanout_post() gives back at its end. Message and callbacks
+ *             are the caller's and the epoch section's while the first slice is posted; only a fan-out that is open behind it
+ *             takes references, one of its message and one of each callback from `next` on, and gives them back as it goes:
+ *             most never count anything that other threads count too. When receipts are awaited it holds the
  *             notification's chain of jobs and its credits: for all of them before the first is opened
  * Ordering    E12
  * Progress    never waits; a slice is at most the number of jobs asked for
@@ -71,7 +73,7 @@ size_t spr_fanout_longest_job(const spr_fanout *fanout);
  */
 bool spr_fanout_open(spr_fanout *fanout, const spr_fanout_env *env);
 /*
- * [dispatcher] Posts jobs of a slice of at most max. What was blocked goes on with the rest of its slice: an outbox that
+ * [dispatcher; at first inside the section that found its callbacks] Posts jobs of a slice of at most max. What was blocked goes on with the rest of its slice: an outbox that
  * takes a few at a time must not make one slice of a whole fan-out.
  */
 spr_slice

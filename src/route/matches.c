@@ -113,9 +113,17 @@ spr_matches_seen_add(spr_matches *matches, spr_callback *callback, size_t n)
 }
 
 void
+spr_matches_hold(spr_matches *matches, size_t from)
+{
+	for (size_t i = from; !matches->is_held && i < matches->n; i++)
+		spr_callback_hold(matches->callback[i]);
+	matches->is_held = true;
+}
+
+void
 spr_matches_drop_from(spr_subscriptions *subscriptions, spr_matches *matches, size_t from)
 {
-	for (size_t i = from; i < matches->n; i++)
+	for (size_t i = from; matches->is_held && i < matches->n; i++)
 		spr_callback_drop(subscriptions, matches->callback[i]);
 	if (from < matches->n)
 		matches->n = from;

@@ -200,8 +200,6 @@ gather_block(const spr_block *block, walk *w, size_t limit, spr_matches *m)
 			w->wanted = m->capacity + 1; /* reserve doubles */
 			return (SPR_E_FULL);
 		}
-		SPR_YIELD();
-		spr_callback_hold(callback);
 		m->callback[m->n++] = callback;
 		if (m->longest_prefix < callback->prefix_len)
 			m->longest_prefix = callback->prefix_len;
@@ -254,7 +252,7 @@ gather(const spr_subscriptions *s, const spr_predicate *predicate, walk *w, spr_
 }
 
 static spr_err
-make_distinct(spr_subscriptions *s, spr_matches *m)
+make_distinct(spr_matches *m)
 {
 	size_t n = 0;
 	spr_err rv = SPR_OK;
@@ -265,21 +263,38 @@ make_distinct(spr_subscriptions *s, spr_matches *m)
 
 		rv = spr_matches_seen_add(m, callback, n);
 		if (rv == SPR_E_EXISTS) {
-			spr_callback_drop(s, callback);
 			m->suppressed_duplicate++;
 			continue;
 		}
-		if (rv != SPR_OK) {
-			/* close the gap, so that all that is held is in one piece */
-			while (i < m->n)
-				m->callback[n++] = m->callback[i++];
-			m->n = n;
+		if (rv != SPR_OK)
 			return (rv);
-		}
 		m->callback[n++] = callback;
 	}
 	m->n = n;
 	return (SPR_OK);
+}
+
+/* Memory grows inside the section: malloc never waits for the writer, and a longer section only delays what is retired. */
+spr_err
+spr_subscriptions_look_up(spr_subscriptions *s, const spr_predicate *predicate, int64_t now_s,
+			  size_t max_fanout, spr_matches *m)
+{
+	walk w = {.now_s = now_s, .max_fanout = max_fanout};
+	spr_err rv = SPR_OK;
+
+	m->suppressed_duplicate = 0;
+	m->is_held = false;
+	do {
+		m->n = 0;
+		rv = gather(s, predicate, &w, m);
+	} while (rv == SPR_E_FULL && (rv = spr_matches_reserve(m, w.wanted)) == SPR_OK);
+	if (rv == SPR_OK && (w.n_telling > 1 || w.is_changed))
+		rv = make_distinct(m);
+	if (rv == SPR_OK && m->n > max_fanout)
+		rv = SPR_E_TOO_MANY;
+	if (rv != SPR_OK)
+		m->n = 0;
+	return (rv);
 }
 
 spr_err
@@ -287,27 +302,13 @@ spr_subscriptions_resolve(spr_subscriptions *s, spr_epoch_record *record,
 			  const spr_predicate *predicate, int64_t now_s, size_t max_fanout,
 			  spr_matches *m)
 {
-	walk w = {.now_s = now_s, .max_fanout = max_fanout};
 	spr_err rv = SPR_OK;
 
-	m->n = 0;
-	m->suppressed_duplicate = 0;
-	for (;;) {
-		spr_epoch_enter(record);
-		rv = gather(s, predicate, &w, m);
-		spr_epoch_leave(record);
-		if (rv != SPR_E_FULL)
-			break;
-		spr_matches_drop_from(s, m, 0);
-		if ((rv = spr_matches_reserve(m, w.wanted)) != SPR_OK)
-			break;
-	}
-	if (rv == SPR_OK && (w.n_telling > 1 || w.is_changed))
-		rv = make_distinct(s, m);
-	if (rv == SPR_OK && m->n > max_fanout)
-		rv = SPR_E_TOO_MANY;
-	if (rv != SPR_OK)
-		spr_matches_drop_from(s, m, 0);
+	spr_epoch_enter(record);
+	rv = spr_subscriptions_look_up(s, predicate, now_s, max_fanout, m);
+	SPR_YIELD();
+	spr_matches_hold(m, 0);
+	spr_epoch_leave(record);
 	return (rv);
 }
 

@@ -52,11 +52,12 @@ spr_callback_prefix(const spr_callback *callback)
 	return (callback->bytes + callback->prefix_at);
 }
 
-/* The distinct callbacks of one fan-out, each held. Reused from one resolve to the next; grows, never shrinks below. */
+/* The distinct callbacks of one fan-out, each held if is_held, else good until the section ends that found them. Reused from one resolve to the next; grows, never shrinks below. */
 typedef struct spr_matches {
 	spr_callback **callback;
 	size_t n;
 	size_t capacity;
+	bool is_held;
 	size_t longest_prefix;       /* of all in callback[] */
 	size_t suppressed_expired;   /* by the last resolve */
 	size_t suppressed_duplicate; /* by the last resolve */
@@ -91,9 +92,15 @@ spr_err spr_subscriptions_resolve(spr_subscriptions *subscriptions, spr_epoch_re
 				  const spr_predicate *predicate, int64_t now_s, size_t max_fanout,
 				  spr_matches *matches);
 
+/* [any, inside a section of its own record] The same, but nothing is held: for what is done with before the section ends. */
+spr_err spr_subscriptions_look_up(spr_subscriptions *subscriptions, const spr_predicate *predicate,
+				  int64_t now_s, size_t max_fanout, spr_matches *matches);
+/* [owner, inside that section] Holds callback[from..n), unless they are held. */
+void spr_matches_hold(spr_matches *matches, size_t from);
+
 /* [any] Gives back one held callback. */
 void spr_callback_drop(spr_subscriptions *subscriptions, spr_callback *callback);
-/* [owner] Gives back callback[from..n) and sets n to from. */
+/* [owner] Gives back callback[from..n), if they are held, and sets n to from. */
 void spr_matches_drop_from(spr_subscriptions *subscriptions, spr_matches *matches, size_t from);
 /* [owner] Frees the arrays; nothing may be held. */
 void spr_matches_fini(spr_matches *matches);

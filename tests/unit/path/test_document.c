@@ -47,7 +47,11 @@ resolve(scene *s, resolved *r, const char *text)
 	if (r->document.reason == SPREADER_REASON_NOT_JSON)
 		r->document = (spr_document){.reason = SPREADER_REASON_NOT_JSON,
 					     .whole = {r->buf->data, r->buf->len}};
+	spr_epoch_enter(r->env.record);
 	r->is_open = spr_document_resolve(&r->env, &r->document, r->notification, &r->fanout);
+	if (r->is_open) /* as behind its first slice */
+		spr_matches_hold(&r->fanout.matches, 0);
+	spr_epoch_leave(r->env.record);
 }
 
 /* Ends an open fan-out as the dispatcher does when it gives up. */
