@@ -1,56 +1,9 @@
 /*
  * options: what is derived from the machine's control groups, under a made root.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 
-#include <cmocka.h>
-
-#include "options.h"
-
-static spr_err
-parse(spr_options *options, const char *flag, const char *value)
-{
-	char program[] = "spreaderd";
-	char *argv[4] = {program};
-	char *envp[] = {NULL};
-	char words[2][64];
-	int argc = 1;
-
-	memset(options, 0, sizeof(*options));
-	if (flag != NULL) {
-		snprintf(words[0], sizeof(words[0]), "%s", flag);
-		snprintf(words[1], sizeof(words[1]), "%s", value);
-		argv[argc++] = words[0];
-		argv[argc++] = words[1];
-	}
-	return (spr_options_parse(options, argc, argv, envp));
-}
-
-/* The line of one option in --print-config; valid until the next call. */
-static const char *
-print_line(const spr_options *options, const char *name)
-{
-	static char line[1024];
-	char *text = NULL, *at = NULL;
-	size_t len = 0;
-	FILE *out = open_memstream(&text, &len);
-	char start[64];
-
-	spr_options_print(options, 4, out);
-	fclose(out);
-	snprintf(start, sizeof(start), "\n%s = ", name);
-	assert_non_null(at = strstr(text, start));
-	snprintf(line, sizeof(line), "%.*s", (int)strcspn(at + 1, "\n"), at + 1);
-	free(text);
-	return (line);
-}
+#include "options_words.h"
 
 static char machine[64];
 
@@ -117,14 +70,14 @@ test_quota_bounds_dispatchers(void **state)
 	unsigned cpus;
 
 	(void)state;
-	assert_int_equal(parse(&o, NULL, NULL), SPR_OK);
+	assert_int_equal(parse(&o, ""), SPR_OK);
 	cpus = o.cpus;
 	snprintf(wanted, sizeof(wanted), "dispatchers = %u  (derived: %u CPUs by affinity)", cpus,
 		 cpus);
 	assert_string_equal(print_line(&o, "dispatchers"), wanted);
 	spr_options_free(&o);
 	put_file("/sys/fs/cgroup/cpu.max", "25000 100000\n");
-	assert_int_equal(parse(&o, NULL, NULL), SPR_OK);
+	assert_int_equal(parse(&o, ""), SPR_OK);
 	assert_int_equal(o.dispatchers, 1);
 	snprintf(
 	    wanted, sizeof(wanted),
@@ -133,14 +86,14 @@ test_quota_bounds_dispatchers(void **state)
 	assert_string_equal(print_line(&o, "dispatchers"), wanted);
 	spr_options_free(&o);
 	put_file("/sys/fs/cgroup/cpu.max", "110000 100000\n");
-	assert_int_equal(parse(&o, NULL, NULL), SPR_OK);
+	assert_int_equal(parse(&o, ""), SPR_OK);
 	assert_int_equal(o.dispatchers, cpus < 2 ? 1 : 2);
 	spr_options_free(&o);
 	put_file("/sys/fs/cgroup/cpu.max", "99900000 100000\n");
-	assert_int_equal(parse(&o, NULL, NULL), SPR_OK);
+	assert_int_equal(parse(&o, ""), SPR_OK);
 	assert_int_equal(o.dispatchers, cpus > 256 ? 256 : cpus);
 	spr_options_free(&o);
-	assert_int_equal(parse(&o, "--dispatchers", "7"), SPR_OK);
+	assert_int_equal(parse(&o, "--dispatchers 7"), SPR_OK);
 	assert_int_equal(o.dispatchers, 7);
 	assert_string_equal(print_line(&o, "dispatchers"), "dispatchers = 7  (flag)");
 	spr_options_free(&o);
@@ -153,31 +106,31 @@ test_memory_bounds_inflight_bytes(void **state)
 
 	(void)state;
 	put_file("/sys/fs/cgroup/memory.max", "209715200\n");
-	assert_int_equal(parse(&o, NULL, NULL), SPR_OK);
+	assert_int_equal(parse(&o, ""), SPR_OK);
 	assert_string_equal(
 	    print_line(&o, "max-inflight-bytes"),
 	    "max-inflight-bytes = 50MiB  (derived: the control group's memory limit "
 	    "is 200MiB)");
 	spr_options_free(&o);
 	/* given: kept; the check knows nothing of the machine */
-	assert_int_equal(parse(&o, "--max-inflight-bytes", "300MiB"), SPR_OK);
+	assert_int_equal(parse(&o, "--max-inflight-bytes 300MiB"), SPR_OK);
 	assert_int_equal(o.max_inflight_bytes, 300 << 20);
 	spr_options_free(&o);
 	/* more than the default is never taken */
 	put_file("/sys/fs/cgroup/memory.max", "109951162777600\n");
-	assert_int_equal(parse(&o, NULL, NULL), SPR_OK);
+	assert_int_equal(parse(&o, ""), SPR_OK);
 	assert_string_equal(print_line(&o, "max-inflight-bytes"),
 			    "max-inflight-bytes = 256MiB  (default)");
 	spr_options_free(&o);
 	/* nor less than the other options ask for, which would only be refused */
 	put_file("/sys/fs/cgroup/memory.max", "20000000\n");
-	assert_int_equal(parse(&o, NULL, NULL), SPR_OK);
+	assert_int_equal(parse(&o, ""), SPR_OK);
 	assert_int_equal(o.max_inflight_bytes, 16 << 20);
 	spr_options_free(&o);
-	assert_int_equal(parse(&o, "--max-job", "32MiB"), SPR_OK);
+	assert_int_equal(parse(&o, "--max-job 32MiB"), SPR_OK);
 	assert_int_equal(o.max_inflight_bytes, 128 << 20);
 	spr_options_free(&o);
-	assert_int_equal(parse(&o, "--max-job", "65MiB"), SPR_E_CONFIG);
+	assert_int_equal(parse(&o, "--max-job 65MiB"), SPR_E_CONFIG);
 }
 
 int
