@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -86,6 +87,8 @@ is_spinning(spr_ep_loop *self, bool was_idle)
 	now_ns = spr_clock_now_ns();
 	if (!was_idle)
 		self->idle_since_ns = now_ns;
+	else
+		sched_yield(); /* to whoever would have something to do, where threads are more than processors */
 	return (now_ns - self->idle_since_ns < self->config.spin_ns);
 }
 

@@ -1,6 +1,6 @@
 /*
- * fuzz_frames - any bytes as the stream of a peer, cut into any pieces: the reader finds the messages that a plain model of
- * frames finds, and ends where it ends.
+ * fuzz_frames - any bytes as the stream of a peer, cut into any pieces: the readers of both transports find the messages
+ * that a plain model of frames finds, and end where it ends.
  *
  * The first byte chooses the kind of socket and how the rest is meant: bytes as they are, or three a frame that give the
  * lengths of whole ones, so that long messages need no long input. The second is the size of the pieces.
@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "net/ep_reader.h"
 #include "net/sp_reader.h"
 
 #define MAX_MESSAGE 150000
@@ -172,6 +173,56 @@ run_stream(run *r, size_t piece)
 	sem_destroy(&r->n_read);
 }
 
+/* One read of the native transport's; true: it ended. */
+static bool
+feed_native(run *r, spr_ep_reader *reader, size_t *sent, size_t piece)
+{
+	struct iovec iov[2];
+	unsigned n_parts = spr_ep_reader_room(reader, iov);
+	size_t left = r->len - *sent < piece ? r->len - *sent : piece, n = 0, at;
+	spr_ep_found found;
+	spr_buf *buf;
+	uint64_t len;
+
+	for (unsigned i = 0; i < n_parts; i++) {
+		size_t k = left - n < iov[i].iov_len ? left - n : iov[i].iov_len;
+
+		memcpy(iov[i].iov_base, r->bytes + *sent + n, k);
+		n += k;
+	}
+	*sent += n;
+	spr_ep_reader_took(reader, n);
+	while ((found = spr_ep_reader_next(reader, 1, &buf)) == SPR_EP_FOUND_MESSAGE) {
+		check(model_next(r, &at, &len));
+		check(buf->len == len && memcmp(buf->data, r->bytes + at, len) == 0);
+		check(spr_buf_drop(buf));
+	}
+	check(found != SPR_EP_FOUND_STARVED);
+	return (found == SPR_EP_FOUND_END);
+}
+
+static void
+run_native(run *r, size_t piece)
+{
+	const spr_peer peer = {0};
+	spr_ep_reader reader;
+	spr_ep_slabs *slabs;
+	size_t sent = 0, at;
+	uint64_t len;
+	bool is_over = false;
+
+	r->at = 0;
+	r->is_over = false;
+	check(spr_ep_slabs_new(&slabs, 2) == SPR_OK);
+	spr_ep_reader_init(&reader, slabs, &peer, r->is_ipc, MAX_MESSAGE, "the limit");
+	while (!is_over && sent < r->len)
+		is_over = feed_native(r, &reader, &sent, piece);
+	check(!model_next(r, &at, &len)); /* none is missing */
+	check(is_over == r->is_over);
+	spr_ep_reader_fini(&reader);
+	spr_ep_slabs_free(slabs);
+}
+
 /* Three bytes of the input are the length of a frame. */
 static void
 make_frames(run *r, const uint8_t *data, size_t size)
@@ -213,6 +264,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		r.len = size - 2;
 	}
 	run_stream(&r, piece);
+	run_native(&r, piece);
 	free(r.bytes);
 	return (0);
 }
