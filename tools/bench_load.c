@@ -338,6 +338,16 @@ print_sample(bench_load *load)
 	fflush(stdout);
 }
 
+/* Is it time to send no more? */
+static bool
+is_over(const bench_load *load)
+{
+	const bench_options *o = load->options;
+
+	return (*load->is_enough ||
+		(o->count == 0 && o->rate == 0 && bench_load_now_ns(load) >= o->duration_ns));
+}
+
 /* Returns when all has come, nothing has for so long, or the run is broken. */
 static void
 wait_for_all(bench_load *load, uint64_t patience_ns, bool is_for_all)
@@ -354,8 +364,7 @@ wait_for_all(bench_load *load, uint64_t patience_ns, bool is_for_all)
 		seen = sum;
 		if (is_for_all && o->sample_ns > 0)
 			print_sample(load);
-		if (o->count == 0 && o->rate == 0 && bench_load_now_ns(load) >= o->duration_ns &&
-		    atomic_load(&load->limit) > 0) {
+		if (atomic_load(&load->limit) > 0 && is_over(load)) {
 			atomic_store(&load->limit, 0);
 			poke_all(load);
 		}
@@ -366,8 +375,9 @@ wait_for_all(bench_load *load, uint64_t patience_ns, bool is_for_all)
 }
 
 void
-bench_load_run(bench_load *load, pid_t target)
+bench_load_run(bench_load *load, pid_t target, const volatile sig_atomic_t *is_enough)
 {
+	load->is_enough = is_enough;
 	load->target = target;
 	atomic_store(&load->begun_ns, spr_clock_now_ns());
 	poke_all(load);

@@ -15,6 +15,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -106,6 +107,7 @@ struct bench_loop {
 struct bench_load {
 	/* main's */
 	pid_t target;
+	const volatile sig_atomic_t *is_enough;
 	uint64_t sample_due_ns;
 
 	/* constant after start */
@@ -136,8 +138,8 @@ spr_err bench_load_open(bench_load **out, const bench_options *options);
 /* [main] Connects to where the target listens; returns when the target has found the upstream, too. */
 spr_err bench_load_connect(bench_load *load, const char *in, const char *out, const char *receipts);
 /* [main] Begins to send, and waits until all has come, or nothing more does. target: whose processor time samples tell; 0:
- * nobody's. */
-void bench_load_run(bench_load *load, pid_t target);
+ * nobody's. When *is_enough becomes true no more is sent. */
+void bench_load_run(bench_load *load, pid_t target, const volatile sig_atomic_t *is_enough);
 /* [main] Waits until nothing has come for a moment. */
 void bench_load_settle(bench_load *load);
 /* [main] Ends the threads; all may be read then. */

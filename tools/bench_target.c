@@ -36,13 +36,14 @@ rest(void)
 	nanosleep(&(struct timespec){.tv_nsec = LOOK_NS}, NULL);
 }
 
-static void
+static _Noreturn void
 run_daemon(const char *const argv[], pid_t parent)
 {
 	sigset_t none;
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	setpgid(0, 0); /* an interrupt from the terminal is ours */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() == parent)
 		execv(argv[0], (char *const *)(uintptr_t)argv); /* it changes none of them */
@@ -229,17 +230,17 @@ bench_target_stop(bench_target *target)
 
 /* --- subscriptions -------------------------------------------------------------------------------- */
 
-typedef struct import {
+typedef struct batch {
 	bench_talk *talk;
 	char *text;
 	size_t len;
 	unsigned n;
-} import;
+} batch;
 
 #define AN_ENTRY (BENCH_PATTERN_MAX + 160)
 
 static spr_err
-send_import(import *i)
+send_import(batch *i)
 {
 	spr_err rv;
 
@@ -252,7 +253,7 @@ send_import(import *i)
 }
 
 static spr_err
-add(import *i, const char *pattern, const char *callback)
+add(batch *i, const char *pattern, const char *callback)
 {
 	if (i->n == 0)
 		i->len = (size_t)sprintf(i->text, "{\"op\":\"import\",\"subscriptions\":[");
@@ -263,7 +264,7 @@ add(import *i, const char *pattern, const char *callback)
 }
 
 static spr_err
-add_wanted(import *i, const bench_options *options)
+add_wanted(batch *i, const bench_options *options)
 {
 	char pattern[BENCH_PATTERN_MAX], callback[128];
 	spr_err rv = SPR_OK;
@@ -279,7 +280,7 @@ add_wanted(import *i, const bench_options *options)
 }
 
 static spr_err
-add_background(import *i, const bench_options *options)
+add_background(batch *i, const bench_options *options)
 {
 	char pattern[BENCH_PATTERN_MAX], callback[128];
 	spr_err rv = SPR_OK;
@@ -297,7 +298,7 @@ spr_err
 bench_target_subscribe(const bench_target *target, const bench_options *options)
 {
 	bench_talk talk = {0};
-import i = {.talk = & talk, .text = spr_mem_alloc(AN_IMPORT * AN_ENTRY + 64) };
+	batch i = {.talk = &talk, .text = spr_mem_alloc(AN_IMPORT * AN_ENTRY + 64)};
 	spr_err rv = i.text == NULL ? SPR_E_NOMEM : bench_talk_open(&talk, target->control);
 
 	if (rv == SPR_OK && (rv = add_wanted(&i, options)) == SPR_OK &&

@@ -17,6 +17,16 @@
 
 extern char **environ;
 
+/* INT and TERM end the sending; what was sent is still waited for, and told. A second one ends us. */
+static volatile sig_atomic_t is_interrupted;
+
+static void
+on_signal(int number)
+{
+	is_interrupted = 1;
+	signal(number, SIG_DFL);
+}
+
 /* What a run consists of; all of it may be empty. */
 typedef struct parts {
 	bench_relay *relay;
@@ -51,7 +61,7 @@ measure(parts *p, bench_result *r)
 
 	r->has_target = pid > 0 && bench_usage_read(&target, pid);
 	bench_usage_read(&self, getpid());
-	bench_load_run(p->load, pid);
+	bench_load_run(p->load, pid, &is_interrupted);
 	r->has_target = r->has_target && bench_usage_read(&r->target, pid);
 	bench_usage_read(&r->self, getpid());
 	bench_usage_subtract(&r->target, &target);
@@ -113,6 +123,8 @@ main(int argc, char **argv)
 	int code = SPR_EXIT_OK;
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGINT, on_signal);
+	signal(SIGTERM, on_signal);
 	if (rv != SPR_OK) {
 		fprintf(stderr, "spreader-bench: %s\n", spr_error_text(rv));
 		return (spr_exit_code(rv));
