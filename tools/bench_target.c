@@ -51,45 +51,36 @@ run_daemon(const char *const argv[], pid_t parent)
 	_exit(127);
 }
 
+#define ANY "tcp://127.0.0.1:0"
+
+/* More words of a command line, as far as there is room. */
+static unsigned
+append(const char **argv, unsigned n, const char *const *words, unsigned n_words)
+{
+	for (unsigned i = 0; i < n_words && n < FLAGS_MAX - 1; i++)
+		argv[n++] = words[i];
+	return (n);
+}
+
 static spr_err
 spawn(bench_target *target, const bench_options *options, const char *ack_url)
 {
-	static const char any[] = "tcp://127.0.0.1:0";
-	char ready[sizeof(target->folder) + 8], ack[BENCH_URL_MAX];
-	const char *argv[FLAGS_MAX] = {options->daemon,
-				       "--store",
-				       ":memory:",
-				       "--ready-file",
-				       ready,
-				       "--log-level",
-				       "error",
-				       "--http-listen",
-				       "none",
-				       "--intake-listen",
-				       any,
-				       "--outbox-listen",
-				       any,
-				       "--control-listen",
-				       any};
+	static const char *const always[] = {"--store=:memory:",     "--log-level=error",
+					     "--http-listen=none",   "--intake-listen=" ANY,
+					     "--outbox-listen=" ANY, "--control-listen=" ANY};
+	static const char *const receipts[] = {"--confirm=receipt", "--receipts-listen=" ANY};
+	char ready[sizeof(target->folder) + 32], ack[BENCH_URL_MAX + 16];
+	const char *argv[FLAGS_MAX] = {options->daemon, ready}, *answers[] = {ack};
 	pid_t parent = getpid();
-	unsigned n = 15;
+	unsigned n = append(argv, 2, always, sizeof(always) / sizeof(always[0]));
 
-	snprintf(ready, sizeof(ready), "%s/ready", target->folder);
-	if (ack_url != NULL) {
-		snprintf(ack, sizeof(ack), "%s", ack_url);
-		argv[n++] = "--ack-dial";
-		argv[n++] = ack;
-	}
-	if (options->confirm == BENCH_CONFIRM_RECEIPT) {
-		argv[n++] = "--confirm";
-		argv[n++] = "receipt";
-		argv[n++] = "--receipts-listen";
-		argv[n++] = any;
-	}
+	snprintf(ready, sizeof(ready), "--ready-file=%s/ready", target->folder);
+	snprintf(ack, sizeof(ack), "--ack-dial=%s", ack_url != NULL ? ack_url : "");
+	n = append(argv, n, answers, ack_url != NULL ? 1 : 0);
+	n = append(argv, n, receipts, options->confirm == BENCH_CONFIRM_RECEIPT ? 2 : 0);
 	if (options->daemon_flag.n > FLAGS_MAX - 1 - n)
 		return (spr_fail(SPR_E_USAGE, "--daemon-flag: more than %u", FLAGS_MAX - 1 - n));
-	for (unsigned i = 0; i < options->daemon_flag.n; i++)
-		argv[n++] = options->daemon_flag.item[i];
+	append(argv, n, (const char *const *)options->daemon_flag.item, options->daemon_flag.n);
 	target->pid = fork();
 	if (target->pid == 0)
 		run_daemon(argv, parent);
