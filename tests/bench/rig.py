@@ -108,11 +108,11 @@ def to_flags(options):
 class Daemon:
     """spreaderd; it stays up from one load to the next."""
 
-    def __init__(self, rig, *flags, acks=False, store=":memory:", patience=PATIENCE_S):
+    def __init__(self, rig, *flags, acks=False, store=":memory:", http="none"):
         self.rig, self.store = rig, store
         self.ack = f"tcp://127.0.0.1:{free_port()}" if acks else None
         ready = f"{rig.folder}/ready-{time.monotonic_ns()}"
-        args = ["--store", store, "--ready-file", ready, "--log-level", "error", "--http-listen", "none"]
+        args = ["--store", store, "--ready-file", ready, "--log-level", "error", "--http-listen", http]
         for kind in ("intake", "outbox", "control"):
             args += [f"--{kind}-listen", "tcp://127.0.0.1:0"]
         if "receipt" in flags:
@@ -123,7 +123,7 @@ class Daemon:
             raise Skip(check.stderr.strip().splitlines()[-1])
         began = time.monotonic()
         self.process = rig.start("spreaderd", *args)
-        wait_until(lambda: os.path.exists(ready) or self.process.poll() is not None, "spreaderd", patience)
+        wait_until(lambda: os.path.exists(ready) or self.process.poll() is not None, "spreaderd")
         self.start_seconds = time.monotonic() - began
         if self.process.poll() is not None:
             raise Skip("spreaderd ended at once")
