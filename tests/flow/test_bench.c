@@ -2,6 +2,7 @@
  * bench - spreader-bench as a process: what it says of a daemon that does everything right, and of relays that do not.
  */
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,12 +123,13 @@ test_churn(void **state)
 
 /* --- relays that are wrong ---------------------------------------------------------------------- */
 
-typedef enum fault { NONE, DROP, DOUBLE, FOREIGN } fault;
+typedef enum fault { NONE, DROP, DOUBLE, FOREIGN, STALL } fault;
 
 typedef struct relay {
 	int in, out;
 	char in_url[64], out_url[64];
 	fault what;
+	sem_t may_read; /* STALL: not before */
 	pthread_t thread;
 } relay;
 
@@ -157,6 +159,8 @@ run_relay(void *arg)
 		return (NULL);
 	in_fd = accept(r->in, NULL, NULL);
 	if (in_fd >= 0 && spr_sp_adopt(&in, in_fd, SPR_SP_PULL)) {
+		while (r->what == STALL && sem_wait(&r->may_read) != 0)
+			continue;
 		for (unsigned n = 0;
 		     spr_sp_recv(&in, &data, &len, spr_test_deadline_ms()) == SPR_SP_OK; n++)
 			hand_on(r, &out, data, len, n);
@@ -175,6 +179,7 @@ static void
 start_relay(place *p, fault what)
 {
 	p->relay = (relay){.what = what};
+	sem_init(&p->relay.may_read, 0, 0);
 	p->relay.in = spr_sp_listen("tcp://127.0.0.1:0", p->relay.in_url);
 	p->relay.out = spr_sp_listen("tcp://127.0.0.1:0", p->relay.out_url);
 	assert_true(p->relay.in >= 0 && p->relay.out >= 0);
@@ -231,6 +236,44 @@ test_relays(void **state)
 	expect_checks(NONE, "--verify=count", 0, 0, 0, 0);
 	expect_checks(DROP, "--verify=count", 1, 1, 0, 0);
 	expect_checks(DOUBLE, "--verify=count", 1, 0, 1, 0);
+}
+
+static unsigned
+n_lines(const bench_run *r)
+{
+	char *out = spr_proc_out(r->proc);
+	unsigned n = 0;
+
+	for (const char *at = out; (at = strchr(at, '\n')) != NULL; at++)
+		n++;
+	free(out);
+	return (n);
+}
+
+/*
+ * The relay reads nothing for 300 ms, and a few of the messages of a quarter MiB, one a millisecond, fill the buffers on the
+ * way: the client cannot write most of the others when they are due. Their latency counts from then all the same: message
+ * k, due at k ms, comes at 300 at the earliest. Measured from the write, more than half would look fast.
+ */
+static void
+test_no_coordinated_omission(void **state)
+{
+	bench_run r;
+	place p;
+
+	(void)state;
+	start_relay(&p, STALL);
+	start(&r, ARGS(p.in, p.out, "--no-control", "--rate=1000", "--count=300", "--size=256KiB",
+		       "--sample=50ms", "--patience=1m"));
+	assert_true(wait_until(n_lines(&r) >= 7, spr_test_deadline_ms())); /* the first at 0 */
+	sem_post(&p.relay.may_read);
+	join(&r);
+	end_relay(&p);
+	assert_int_equal(r.code, 0);
+	assert_true(number_of(&r, "job_latency_us", "p50") >= 145e3);
+	assert_true(number_of(&r, "job_latency_us", "max") >= 295e3);
+	assert_true(number_of(&r, "sent_late_us", "max") >= 50e3);
+	end(&r);
 }
 
 /* A run of two processes: each checks what it sees. */
@@ -333,8 +376,9 @@ main(void)
 	    cmocka_unit_test(test_several),   cmocka_unit_test(test_receipts),
 	    cmocka_unit_test(test_misses),    cmocka_unit_test(test_open),
 	    cmocka_unit_test(test_churn),     cmocka_unit_test(test_relays),
-	    cmocka_unit_test(test_no_target), cmocka_unit_test(test_roles),
-	    cmocka_unit_test(test_samples),   cmocka_unit_test(test_table),
+	    cmocka_unit_test(test_no_target), cmocka_unit_test(test_no_coordinated_omission),
+	    cmocka_unit_test(test_roles),     cmocka_unit_test(test_samples),
+	    cmocka_unit_test(test_table),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));

@@ -40,12 +40,13 @@ start(bench_run *r, const char *const arguments[])
 static inline void
 join(bench_run *r)
 {
-	char *out;
+	char *out, *json;
 
 	r->code = spr_proc_wait(r->proc, spr_test_deadline_ms());
 	out = spr_proc_out(r->proc);
 	r->err = spr_proc_err(r->proc);
-	r->result = cJSON_Parse(out);
+	json = strchr(out, '{');
+	r->result = json != NULL ? cJSON_Parse(json) : NULL; /* behind the samples */
 	if (r->code != 0)
 		printf("exit %d\n%s%s\n", r->code, out, r->err);
 	free(out);
