@@ -381,6 +381,55 @@ used_again(void **state)
 	opened_free(o);
 }
 
+static void
+look_up_anew(opened *o)
+{
+	spr_predicate predicate;
+
+	spr_matches_drop_from(o->s->subscriptions, &o->fanout.matches, 0);
+	assert_ok(spr_predicate_normalise(&predicate, "UN", 2));
+	assert_ok(spr_subscriptions_look_up(o->s->subscriptions, &predicate, spr_clock_wall_s(),
+					    1000000, &o->fanout.matches));
+	assert_int_equal(o->fanout.matches.n, 2);
+	assert_int_equal(atomic_load(&o->first->refs), 1);
+}
+
+/* What is posted within the section that found it counts nothing; what stays open holds what it needs. */
+static void
+only_what_stays_open_is_held(void **state)
+{
+	opened *o = opened_new(2, strlen("{\"s\":\"http://many/0\",\"payload\":{}}"));
+	spr_buf *message = o->fanout.message;
+	(void)state;
+
+	spr_epoch_enter(o->record);
+	look_up_anew(o);
+	assert_int_equal(post(o, 100), SPR_SLICE_BLOCKED);
+	assert_int_equal(atomic_load(&o->first->refs), 1); /* it is posted */
+	assert_int_equal(atomic_load(&o->last->refs), 2);
+	assert_int_equal(atomic_load(&message->refs), 2);
+	spr_epoch_leave(o->record);
+	assert_int_equal(post(o, 100), SPR_SLICE_BLOCKED);
+	assert_int_equal(atomic_load(&o->last->refs), 2);
+	(void)spr_fake_end_all(LANE, SPR_OK);
+	assert_int_equal(post(o, 100), SPR_SLICE_DONE);
+	assert_int_equal(atomic_load(&message->refs), 1);
+	(void)spr_fake_end_all(LANE, SPR_OK);
+	spr_buf_drop(message);
+	opened_free(o);
+
+	o = opened_new(2, 0);
+	message = o->fanout.message;
+	spr_epoch_enter(o->record);
+	look_up_anew(o);
+	assert_int_equal(post(o, 100), SPR_SLICE_DONE);
+	spr_epoch_leave(o->record);
+	assert_int_equal(atomic_load(&message->refs), 1);
+	(void)spr_fake_end_all(LANE, SPR_OK);
+	spr_buf_drop(message);
+	opened_free(o);
+}
+
 int
 main(void)
 {
@@ -400,6 +449,7 @@ main(void)
 	    cmocka_unit_test(the_rest_fails_together),
 	    cmocka_unit_test(the_first_reason_counts),
 	    cmocka_unit_test(used_again),
+	    cmocka_unit_test(only_what_stays_open_is_held),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));
