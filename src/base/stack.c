@@ -30,13 +30,19 @@ spr_stack_init(spr_stack *stack)
 	stack->head.generation = (char *)stack;
 }
 
+/* As ck_stack_push_mpmc(), which knows no chains. Popping one compares the generation too, so a push need not change it. */
 static void
-push(spr_stack *stack, spr_stack_entry *entry)
+push(spr_stack *stack, spr_stack_entry *newest, spr_stack_entry *oldest)
 {
+	struct ck_stack_entry *top;
+
 	SPR_YIELD();
 	SPR_TSAN_RELEASE(stack); /* E2 release: pairs with the acquire in pop and pop_all */
 	SPR_TSAN_IGNORE_BEGIN();
-	ck_stack_push_mpmc(&stack->head, &entry->link);
+	top = ck_pr_load_ptr(&stack->head.head);
+	do
+		oldest->link.next = top;
+	while (!ck_pr_cas_ptr_value(&stack->head.head, top, &newest->link, &top));
 	SPR_TSAN_IGNORE_END();
 	SPR_YIELD();
 }
@@ -44,7 +50,13 @@ push(spr_stack *stack, spr_stack_entry *entry)
 void
 spr_mailbox_push(spr_stack *stack, spr_stack_entry *entry)
 {
-	push(stack, entry);
+	push(stack, entry, entry);
+}
+
+void
+spr_mailbox_push_chain(spr_stack *stack, const spr_stack_chain *chain)
+{
+	push(stack, chain->newest, chain->oldest);
 }
 
 spr_stack_entry *
@@ -84,7 +96,13 @@ spr_stack_next(const spr_stack_entry *entry)
 void
 spr_freelist_push(spr_stack *stack, spr_stack_entry *entry)
 {
-	push(stack, entry);
+	push(stack, entry, entry);
+}
+
+void
+spr_freelist_push_chain(spr_stack *stack, const spr_stack_chain *chain)
+{
+	push(stack, chain->newest, chain->oldest);
 }
 
 spr_stack_entry *

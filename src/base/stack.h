@@ -15,6 +15,7 @@
 #include <ck_stack.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct spr_stack_entry {
 	struct ck_stack_entry link;
@@ -24,15 +25,34 @@ typedef struct spr_stack {
 	struct ck_stack head __attribute__((aligned(64)));
 } spr_stack;
 
+/* Entries that one thread has put together, to be pushed in one step. {0} is empty. */
+typedef struct spr_stack_chain {
+	spr_stack_entry *newest, *oldest;
+	uint32_t n;
+} spr_stack_chain;
+
 #define SPR_STACK_CONTAINER(entry, type, member) \
 	((type *)(void *)((char *)(entry)-offsetof(type, member)))
 
 /* [any] */
 void spr_stack_init(spr_stack *stack);
 
+/* [owner of the chain and of the entry] */
+static inline void
+spr_stack_chain_add(spr_stack_chain *chain, spr_stack_entry *entry)
+{
+	entry->link.next = chain->newest != NULL ? &chain->newest->link : NULL;
+	chain->newest = entry;
+	if (chain->oldest == NULL)
+		chain->oldest = entry;
+	chain->n++;
+}
+
 /* mailbox: many writers, one reader */
 /* [any] */
 void spr_mailbox_push(spr_stack *stack, spr_stack_entry *entry);
+/* [any] All of a chain, which is not empty, as if one by one. */
+void spr_mailbox_push_chain(spr_stack *stack, const spr_stack_chain *chain);
 /* [reader] Everything, oldest first, linked by spr_stack_next(); NULL when empty. */
 spr_stack_entry *spr_mailbox_pop_all(spr_stack *stack);
 /* [any] A snapshot. */
@@ -43,5 +63,7 @@ spr_stack_entry *spr_stack_next(const spr_stack_entry *entry);
 /* free list: many writers, many readers */
 /* [any] */
 void spr_freelist_push(spr_stack *stack, spr_stack_entry *entry);
+/* [any] All of a chain, which is not empty. */
+void spr_freelist_push_chain(spr_stack *stack, const spr_stack_chain *chain);
 /* [any] NULL when empty. */
 spr_stack_entry *spr_freelist_pop(spr_stack *stack);

@@ -75,6 +75,8 @@ typedef struct slot {
 	uint32_t index;
 } slot;
 
+#define EVICT_AHEAD 4
+
 struct spr_answers {
 	/* constant after new */
 	uint32_t dedup_window;
@@ -147,6 +149,18 @@ meet(spr_answers *answers, const spr_key_spot *spot, spr_claim *claim, uint32_t 
 	}
 }
 
+void
+spr_answers_foresee(spr_answers *answers, spr_answer_key key)
+{
+	__builtin_prefetch(spr_key_bucket_of(&answers->table, key.low), 1);
+}
+
+void
+spr_answers_prefetch(const spr_answers *answers, uint32_t index)
+{
+	__builtin_prefetch(&answers->table.entries[index], 1);
+}
+
 spr_claim
 spr_answers_claim(spr_answers *answers, spr_answer_key key, uint32_t *out)
 {
@@ -202,9 +216,29 @@ remove_entry(spr_answers *answers, uint32_t index)
 	spr_key_give_back(&answers->table, index);
 }
 
+/* They were last touched a window ago: the entry is fetched some evictions ahead, then its bucket. */
+static void
+prefetch_oldest(spr_answers *answers, uint32_t n_acked)
+{
+	uint32_t window = answers->dedup_window, at = answers->oldest + 2 * EVICT_AHEAD;
+
+	if (n_acked <= 2 * EVICT_AHEAD)
+		return;
+	__builtin_prefetch(&answers->table.entries[answers->acked[at < window ? at : at - window]],
+			   1);
+	at = answers->oldest + EVICT_AHEAD;
+	at = answers->acked[at < window ? at : at - window];
+	/* relaxed: an acked entry's key stays until the ledger removes it */
+	__builtin_prefetch(
+	    spr_key_bucket_of(&answers->table, atomic_load_explicit(&answers->table.entries[at].low,
+								    memory_order_relaxed)),
+	    1);
+}
+
 static void
 evict_oldest(spr_answers *answers, uint32_t n_acked)
 {
+	prefetch_oldest(answers, n_acked);
 	remove_entry(answers, answers->acked[answers->oldest]);
 	answers->oldest = answers->oldest + 1 == answers->dedup_window ? 0 : answers->oldest + 1;
 	/* relaxed: a snapshot for metrics, and only the ledger decides by it */
@@ -240,8 +274,10 @@ leave_in_flight(spr_answers *answers, uint32_t index, uint64_t state)
 void
 spr_answers_answering(spr_answers *answers, uint32_t index)
 {
-	/* E9 acquire: a copy that was marked came before what is sent behind this */
-	atomic_fetch_and_explicit(state_of(answers, index), ~COPIED, memory_order_acq_rel);
+	/* E9 acquire: a copy that was marked came before what is sent behind this; one that is not seen is reported later */
+	if ((atomic_load_explicit(state_of(answers, index), memory_order_acquire) & COPIED) != 0)
+		atomic_fetch_and_explicit(state_of(answers, index), ~COPIED,
+					  memory_order_acq_rel /* E9, as above */);
 }
 
 bool

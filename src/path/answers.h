@@ -69,6 +69,10 @@ spr_err spr_answers_new(spr_answers **out, unsigned max_inflight, unsigned dedup
 			unsigned resume_window);
 /* [any] NULL is fine. */
 void spr_answers_free(spr_answers *answers);
+/* [any] It will be claimed soon: its place is on its way into the cache meanwhile. */
+void spr_answers_foresee(spr_answers *answers, spr_answer_key key);
+/* [ledger] It will be answered soon. */
+void spr_answers_prefetch(const spr_answers *answers, uint32_t entry);
 /*
  * [dispatcher] NEW, RESUMED: *entry is the caller's. Otherwise *entry is untouched. The caller holds one of
  * max_inflight during the call, and after NEW and RESUMED until acked, nacked or forget has returned: that is why there

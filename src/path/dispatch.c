@@ -42,6 +42,13 @@ typedef struct spr_dispatcher {
 	unsigned slice;   /* jobs a slice of this turn */
 	spr_buf *message; /* being read */
 	size_t at;        /* bytes of it that are read */
+	struct {          /* its next document, scanned before the last one is worked on */
+		bool is_there;
+		bool has_key;
+		spr_answer_key key;
+		size_t used; /* 0: nothing is left */
+		spr_document document;
+	} ahead;
 	spr_fanout *free;
 	spr_fanout *open_head; /* the one to be posted next */
 	spr_fanout *open_tail;
@@ -283,24 +290,53 @@ keep_message(spr_notification *notification, const spr_fanout *fanout)
 	notification->document = fanout->document;
 }
 
+static void
+scan_ahead(spr_dispatcher *self)
+{
+	const uint8_t *at = self->message->data + self->at;
+	spr_document *document = &self->ahead.document;
+
+	self->ahead.is_there = true;
+	self->ahead.has_key = false;
+	self->ahead.used =
+	    spr_scan_document(at, self->message->len - self->at, self->config->format, document);
+	if (self->ahead.used == 0)
+		return;
+	if (document->reason == SPREADER_REASON_NOT_JSON) /* what was passed over is what is kept */
+		*document =
+		    (spr_document){.reason = document->reason, .whole = {at, self->ahead.used}};
+	self->ahead.has_key = spr_document_foresee(&self->documents, document, &self->ahead.key);
+}
+
+/* The next document of the message, and its key if it has one; false: nothing is left. */
+static bool
+take_document(spr_dispatcher *self, spr_document *out)
+{
+	if (!self->ahead.is_there)
+		scan_ahead(self);
+	self->ahead.is_there = false;
+	if (self->ahead.used == 0)
+		return (false);
+	*out = self->ahead.document;
+	self->documents.has_key = self->ahead.has_key;
+	self->documents.key = self->ahead.key;
+	self->at += self->ahead.used;
+	if (self->at < self->message->len)
+		scan_ahead(self);
+	return (true);
+}
+
 /* Reads one document of the message. False: nothing was left in it. */
 static bool
 read_document(spr_dispatcher *self, spr_notification *notification)
 {
 	spr_fanout *fanout = self->free;
 	spr_document document;
-	size_t used;
 
-	used = spr_scan_document(self->message->data + self->at, self->message->len - self->at,
-				 self->config->format, &document);
-	if (used == 0) {
+	if (!take_document(self, &document)) {
 		spr_notification_give_back(self->config->notifications, notification);
 		return (false);
 	}
-	if (document.reason == SPREADER_REASON_NOT_JSON) /* what was passed over is what is kept */
-		document = (spr_document){.reason = document.reason,
-					  .whole = {self->message->data + self->at, used}};
-	self->at += used;
 	spr_notification_begin(notification, self->message->received_ns);
 	notification->stage_ns = self->now_ns;
 	self->documents.gives_up = gives_up(self);

@@ -101,18 +101,43 @@ resume(spr_document_env *env, spr_notification *notification)
 	notification->credits = jobs.n;
 }
 
+static spr_answer_key
+key_of(const spr_document_env *env, const uint8_t *id, size_t len, uint16_t upstream)
+{
+	XXH128_hash_t hash = XXH3_128bits_withSeed(id, len, env->config->key_seed + upstream);
+
+	return ((spr_answer_key){.low = hash.low64, .high = hash.high64});
+}
+
+/* Of what is usual: an id without escapes, of the unnamed upstream. */
+bool
+spr_document_foresee(const spr_document_env *env, const spr_document *document, spr_answer_key *key)
+{
+	uint16_t upstream;
+
+	if (env->config->answers == NULL || document->reason == SPREADER_REASON_NOT_JSON ||
+	    document->reason == SPREADER_REASON_NO_ID || document->has_from ||
+	    document->id_decoded_len != document->id.len)
+		return (false);
+	upstream = spr_ledger_upstream(env->config->ledger, "", 0);
+	if (upstream == SPR_UPSTREAM_NONE)
+		return (false);
+	*key = key_of(env, document->id.at, document->id.len, upstream);
+	spr_answers_foresee(env->config->answers, *key);
+	return (true);
+}
+
 /* False when it is a copy, which is dealt with here. */
 static bool
 claim(spr_document_env *env, const spr_document *document, spr_notification *notification)
 {
-	XXH128_hash_t hash;
 	spr_answer_key key;
 
 	if (notification->upstream == SPR_UPSTREAM_NONE)
 		return (true);
-	hash = XXH3_128bits_withSeed(notification->id, notification->id_len,
-				     env->config->key_seed + notification->upstream);
-	key = (spr_answer_key){.low = hash.low64, .high = hash.high64};
+	key = env->has_key
+		  ? env->key
+		  : key_of(env, notification->id, notification->id_len, notification->upstream);
 	switch (spr_answers_claim(env->config->answers, key, &notification->entry)) {
 	case SPR_CLAIM_NEW:
 		return (true);

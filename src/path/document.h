@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include "path/answers.h"
 #include "path/fanout.h"
 
 typedef struct spr_dispatch_config spr_dispatch_config;
@@ -23,11 +24,19 @@ typedef struct spr_document_env {
 	int64_t now_s;        /* wall clock of this turn */
 	const spr_peer *peer; /* who sent the message */
 	bool gives_up;        /* nothing new is posted: nack shutting_down */
+	bool has_key; /* of the document that is resolved next, from spr_document_foresee() */
+	spr_answer_key key;
 	spr_predicate predicate;
 	uint8_t *text; /* for predicates written with escapes */
 	size_t text_capacity;
 } spr_document_env;
 
+/*
+ * [dispatcher] The document will be resolved soon, after another one: what that will wait for is on its way into the cache. True: *key
+ * is that of its id.
+ */
+bool spr_document_foresee(const spr_document_env *env, const spr_document *document,
+			  spr_answer_key *key);
 /*
  * [dispatcher, inside a section of its record] True: fanout holds the notification, and has its callbacks, not held, opened, to be
  * posted; its message is the caller's to fill in. False: the notification was answered, rejected, or is

@@ -106,12 +106,9 @@ spr_ledger_connect(spr_ledger *ledger, spr_intake *intake)
 	ledger->intake = intake;
 }
 
-/* One clock read a notification. */
 static void
-note_times(const spr_ledger *ledger, spr_notification *notification)
+note_times(const spr_ledger *ledger, spr_notification *notification, uint64_t now_ns)
 {
-	uint64_t now_ns = spr_clock_now_ns();
-
 	if (notification->n_jobs > 0)
 		spr_histogram_add(ledger->config.jobs != NULL ? SPR_H_STAGE_CONFIRM
 							      : SPR_H_STAGE_PUSH,
@@ -123,22 +120,40 @@ note_times(const spr_ledger *ledger, spr_notification *notification)
 }
 
 void
-spr_ledger_complete(spr_ledger *ledger, spr_notification *notification)
+spr_ledger_gather(spr_ledger *ledger, spr_completed *completed, spr_notification *notification)
 {
+	if (completed->now_ns == 0)
+		completed->now_ns = spr_clock_now_ns();
 	/* a copy that is acked again was counted the first time */
 	if (notification->entry != SPR_ANSWER_NONE || notification->upstream == SPR_UPSTREAM_NONE) {
 		count_outcome(notification);
-		note_times(ledger, notification);
+		note_times(ledger, notification, completed->now_ns);
 	}
-	if (notification->upstream == SPR_UPSTREAM_NONE) {
+	if (notification->upstream == SPR_UPSTREAM_NONE)
 		end_unanswered(ledger, notification);
+	else
+		spr_stack_chain_add(&completed->chain, &notification->link);
+}
+
+void
+spr_ledger_hand_over(spr_ledger *ledger, const spr_completed *completed)
+{
+	if (completed->chain.n == 0)
 		return;
-	}
-	spr_mailbox_push(&ledger->completed,
-			 &notification->link); /* E2; a locked instruction: before the read below */
+	/* E2; a locked instruction: before the read below */
+	spr_mailbox_push_chain(&ledger->completed, &completed->chain);
 	/* E14 acquire: pairs with the ledger clearing the mark before it looks into the mailbox */
 	if (!atomic_load_explicit(&ledger->is_napping, memory_order_seq_cst))
 		spr_agent_wake(&ledger->agent);
+}
+
+void
+spr_ledger_complete(spr_ledger *ledger, spr_notification *notification)
+{
+	spr_completed completed = {0};
+
+	spr_ledger_gather(ledger, &completed, notification);
+	spr_ledger_hand_over(ledger, &completed);
 }
 
 void
@@ -199,6 +214,10 @@ take_completed(spr_ledger *ledger)
 		spr_notification *notification = SPR_STACK_CONTAINER(entry, spr_notification, link);
 
 		next = spr_stack_next(entry);
+		/* what the answer is made of, a few records later */
+		__builtin_prefetch(notification->id);
+		if (notification->entry != SPR_ANSWER_NONE)
+			spr_answers_prefetch(ledger->config.answers, notification->entry);
 		SPR_CRASH_POINT("before-ack");
 		spr_deadlines_close(ledger->deadlines, notification);
 		spr_upstream_add(&ledger->upstreams[notification->upstream], notification);
@@ -225,6 +244,7 @@ static void
 free_accepted(spr_ledger *ledger, spr_notification *chain, uint64_t now_ns)
 {
 	spr_notification *next;
+	spr_stack_chain freed = {0};
 
 	for (; chain != NULL; chain = next) {
 		next = chain->next;
@@ -233,8 +253,9 @@ free_accepted(spr_ledger *ledger, spr_notification *chain, uint64_t now_ns)
 		if (spr_settle_accepted(&ledger->settle, chain))
 			spr_upstream_add(&ledger->upstreams[chain->upstream], chain);
 		else
-			spr_notification_give_back(ledger->config.notifications, chain);
+			spr_notification_add_free(&freed, chain);
 	}
+	spr_notifications_give_back(ledger->config.notifications, &freed);
 }
 
 static void

@@ -73,6 +73,15 @@ void spr_ledger_connect(spr_ledger *ledger, spr_intake *intake);
  * letters, if the message was kept, and the record is free at once.
  */
 void spr_ledger_complete(spr_ledger *ledger, spr_notification *notification);
+/* Notifications that completed together. {0} is none; what was gathered is to be handed over. */
+typedef struct spr_completed {
+	spr_stack_chain chain;
+	uint64_t now_ns;
+} spr_completed;
+/* [owner of the notification] The same for many: one clock reading, one push, one wake-up. */
+void
+spr_ledger_gather(spr_ledger *ledger, spr_completed *completed, spr_notification *notification);
+void spr_ledger_hand_over(spr_ledger *ledger, const spr_completed *completed);
 /* [any] False: it has had something to do and has not come round for limit_ns. */
 bool spr_ledger_is_alive(const spr_ledger *ledger, uint64_t now_ns, uint64_t limit_ns);
 /* [dispatcher] The notification has jobs, which are about to be posted. */

@@ -67,14 +67,23 @@ spr_notification_begin(spr_notification *notification, uint64_t received_ns)
 }
 
 void
+spr_notifications_give_back(spr_notifications *pool, const spr_stack_chain *chain)
+{
+	if (chain->n == 0)
+		return;
+	/* release: who reads 0 in flight (the drain) sees what the owners did */
+	atomic_fetch_sub_explicit(&pool->in_flight, chain->n, memory_order_release);
+	spr_freelist_push_chain(&pool->free, chain);
+	spr_waiters_notify(pool->waiters, SPR_WANT_INFLIGHT);
+}
+
+void
 spr_notification_give_back(spr_notifications *pool, spr_notification *notification)
 {
-	/* relaxed: a gauge */
-	atomic_store_explicit(&notification->received_ns, 0, memory_order_relaxed);
-	/* release: who reads 0 in flight (the drain) sees what the owners did */
-	atomic_fetch_sub_explicit(&pool->in_flight, 1, memory_order_release);
-	spr_freelist_push(&pool->free, &notification->link);
-	spr_waiters_notify(pool->waiters, SPR_WANT_INFLIGHT);
+	spr_stack_chain chain = {0};
+
+	spr_notification_add_free(&chain, notification);
+	spr_notifications_give_back(pool, &chain);
 }
 
 uint32_t

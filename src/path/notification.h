@@ -22,6 +22,7 @@
 #pragma once
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/mem.h"
@@ -35,42 +36,47 @@
 
 typedef struct spr_notification spr_notification;
 struct spr_notification {
+	/*
+	 * The first cache line: all that a completion touches, in a stream for each notification.
+	 */
 	/* free list or ledger mailbox: at an aligned start, the free list needs it */
 	spr_stack_entry link;
 
+	/* written by whoever completes a job */
+	_Atomic uint64_t pending; /* two counts, see spr_notification_open() */
+	atomic_uint failure;      /* spreader_reason: see spr_notification_fail(); NONE: done */
+
 	/* written by the dispatcher before the first job is posted */
+	uint32_t entry; /* in the answer table, or SPR_ANSWER_NONE */
 	/* read by whoever wants the oldest; 0: not in flight */
 	_Atomic uint64_t received_ns;
 	/* when its stage began: at the start of the turn that resolved it, then when its last job had ended; written by
 	 * the owner */
 	uint64_t stage_ns;
-	uint32_t entry;    /* in the answer table, or SPR_ANSWER_NONE */
 	uint32_t n_jobs;   /* distinct callbacks */
 	uint16_t upstream; /* who gets the answer; SPR_UPSTREAM_NONE: nobody */
 	uint16_t id_len;
 	/* its jobs in the table of jobs (path/jobs.h), with those of earlier attempts; all 0 when no receipts are awaited */
 	uint32_t
 	    jobs; /* their chain's head; the dispatcher's until its hold is given back, then the ledger's */
-	uint32_t n_known;   /* how many are in the chain */
-	uint32_t credits;   /* held for them, and for those that are to be opened */
-	spr_buf *message;   /* kept while jobs are out that nobody can be told about; else NULL */
-	spr_range document; /* in it */
-
-	/* written by whoever completes a job */
-	_Atomic uint64_t pending; /* two counts, see spr_notification_open() */
-	atomic_uint failure;      /* spreader_reason: see spr_notification_fail(); NONE: done */
+	uint32_t n_known; /* how many are in the chain */
+	uint32_t credits; /* held for them, and for those that are to be opened */
 
 	/* written by the ledger: an answer batch is a chain of records, its head carries the batch */
+	uint32_t batch_n;
 	spr_notification *next;
 	spr_notification *next_batch;
 	uint64_t due_ns;
-	uint32_t batch_n;
 	uint16_t attempts;
 	uint16_t refusals;
 	bool is_refused; /* the last reply refused it; false: there was none */
 
+	/* written by the dispatcher too; here, so that a short id is in the ledger's cache line */
 	uint8_t id[SPREADER_ID_MAX];
+	spr_buf *message;   /* kept while jobs are out that nobody can be told about; else NULL */
+	spr_range document; /* in it */
 };
+_Static_assert(offsetof(spr_notification, credits) < SPR_CACHELINE, "what completions touch");
 
 typedef struct spr_notifications {
 	/* constant after init */
@@ -95,6 +101,15 @@ spr_notification *spr_notification_take(spr_notifications *pool);
 void spr_notification_begin(spr_notification *notification, uint64_t received_ns);
 /* [dispatcher, ledger] Wakes a dispatcher that waits for one. */
 void spr_notification_give_back(spr_notifications *pool, spr_notification *notification);
+/* [ledger] The same for many: adds one to those that are given back together. */
+static inline void
+spr_notification_add_free(spr_stack_chain *chain, spr_notification *notification)
+{
+	/* relaxed: a gauge */
+	atomic_store_explicit(&notification->received_ns, 0, memory_order_relaxed);
+	spr_stack_chain_add(chain, &notification->link);
+}
+void spr_notifications_give_back(spr_notifications *pool, const spr_stack_chain *chain);
 /* [owner] */
 uint64_t spr_notification_received_ns(const spr_notification *notification);
 /* [any] A snapshot. */

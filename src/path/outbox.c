@@ -18,6 +18,8 @@
 #include "base/sync.h"
 #include "path/job_id.h"
 
+#define PREFETCH 8 /* notifications ahead: another thread wrote them last */
+
 struct spr_outbox_lane {
 	/* constant after open */
 	spr_outbox *outbox;
@@ -118,7 +120,7 @@ fail_pushes(spr_outbox *outbox, spr_notification *notification, uint32_t n, cons
 /* So many pushes of a notification have ended. */
 static void
 end_pushes(spr_outbox *outbox, spr_notification *notification, uint32_t n, const uint32_t *numbers,
-	   spr_err result)
+	   spr_err result, spr_completed *completed)
 {
 	uint32_t receipts = 0;
 
@@ -127,7 +129,7 @@ end_pushes(spr_outbox *outbox, spr_notification *notification, uint32_t n, const
 	else if (outbox->config.jobs != NULL)
 		spr_ledger_touch(outbox->config.ledger, notification, spr_clock_coarse_ns());
 	if (spr_notification_release(notification, n, receipts))
-		spr_ledger_complete(outbox->config.ledger, notification);
+		spr_ledger_gather(outbox->config.ledger, completed, notification);
 }
 
 static void
@@ -145,12 +147,14 @@ on_job_done(void *lane_arg, void *cookie, size_t len, spr_err result)
 	spr_outbox_lane *lane = lane_arg;
 	spr_outbox *outbox = lane->outbox;
 	uint32_t number = (uint32_t)(uintptr_t)cookie;
+	spr_completed completed = {0};
 
 	if (result == SPR_OK)
 		count_taken(outbox, 1, len);
 	give_back_bytes(outbox, len);
 	end_pushes(outbox, owner_of(outbox, cookie), 1,
-		   outbox->config.jobs != NULL ? &number : NULL, result);
+		   outbox->config.jobs != NULL ? &number : NULL, result, &completed);
+	spr_ledger_hand_over(outbox->config.ledger, &completed);
 	give_back_slot(lane); /* last: this thread may be lent the turn */
 }
 
@@ -161,6 +165,7 @@ on_batch_done(void *lane_arg, void *cookie, size_t len, spr_err result)
 	spr_outbox *outbox = lane->outbox;
 	spr_batch *batch = cookie;
 	const uint32_t *numbers = batch->has_numbers ? batch->numbers : NULL;
+	spr_completed completed = {0};
 
 	if (result == SPR_OK)
 		count_taken(outbox, batch->n_jobs,
@@ -169,10 +174,13 @@ on_batch_done(void *lane_arg, void *cookie, size_t len, spr_err result)
 	for (uint32_t i = 0; i < batch->n_shares; i++) {
 		const spr_batch_share *share = &batch->shares[i];
 
-		end_pushes(outbox, share->notification, share->n, numbers, result);
+		if (i + PREFETCH < batch->n_shares)
+			__builtin_prefetch(batch->shares[i + PREFETCH].notification, 1);
+		end_pushes(outbox, share->notification, share->n, numbers, result, &completed);
 		if (numbers != NULL)
 			numbers += share->n;
 	}
+	spr_ledger_hand_over(outbox->config.ledger, &completed);
 	spr_batch_clear(batch);
 	spr_freelist_push(&lane->free, &batch->link); /* E2 */
 	give_back_slot(lane);                         /* last: this thread may be lent the turn */

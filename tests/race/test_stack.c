@@ -38,12 +38,21 @@ write_letters(void *arg)
 {
 	struct writer *w = arg;
 	letter *letters = w->post->letters[w->self];
+	spr_stack_chain chain = {0};
 
 	pthread_barrier_wait(&w->post->gate);
 	for (unsigned i = 0; i < N_LETTERS; i++) {
 		letters[i].writer = w->self;
 		letters[i].number = i;
-		spr_mailbox_push(&w->post->mailbox, &letters[i].entry);
+		if (i % 8 < 3) { /* some by themselves, some in chains */
+			spr_mailbox_push(&w->post->mailbox, &letters[i].entry);
+			continue;
+		}
+		spr_stack_chain_add(&chain, &letters[i].entry);
+		if (i % 8 == 7 || i == N_LETTERS - 1) {
+			spr_mailbox_push_chain(&w->post->mailbox, &chain);
+			chain = (spr_stack_chain){0};
+		}
 	}
 	return (NULL);
 }

@@ -83,11 +83,53 @@ test_freelist_gives_each_entry_once(void **state)
 	assert_null(spr_freelist_pop(&stack));
 }
 
+/* As if one by one, between what is pushed before and behind it. */
+static void
+test_a_chain_is_pushed_in_its_order(void **state)
+{
+	spr_stack stack;
+	letter letters[6];
+	spr_stack_chain chain = {0}, one = {0};
+	spr_stack_entry *entry;
+
+	(void)state;
+	for (int i = 0; i < 6; i++)
+		letters[i].number = i;
+	spr_stack_init(&stack);
+	spr_mailbox_push(&stack, &letters[0].entry);
+	for (int i = 1; i < 4; i++)
+		spr_stack_chain_add(&chain, &letters[i].entry);
+	assert_int_equal(chain.n, 3);
+	spr_mailbox_push_chain(&stack, &chain);
+	spr_stack_chain_add(&one, &letters[4].entry);
+	spr_mailbox_push_chain(&stack, &one);
+	spr_mailbox_push(&stack, &letters[5].entry);
+	entry = spr_mailbox_pop_all(&stack);
+	for (int i = 0; i < 6; i++) {
+		assert_non_null(entry);
+		assert_int_equal(number_of(entry), i);
+		entry = spr_stack_next(entry);
+	}
+	assert_null(entry);
+
+	spr_stack_init(&stack);
+	spr_freelist_push_chain(&stack, &one);
+	chain = (spr_stack_chain){0};
+	for (int i = 1; i < 4; i++)
+		spr_stack_chain_add(&chain, &letters[i].entry);
+	spr_freelist_push_chain(&stack, &chain);
+	for (int i = 3; i >= 1; i--) /* the last one added is the first to be given out */
+		assert_int_equal(number_of(spr_freelist_pop(&stack)), i);
+	assert_int_equal(number_of(spr_freelist_pop(&stack)), 4);
+	assert_null(spr_freelist_pop(&stack));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_mailbox_oldest_first),
+	    cmocka_unit_test(test_a_chain_is_pushed_in_its_order),
 	    cmocka_unit_test(test_mailbox_of_one),
 	    cmocka_unit_test(test_freelist_gives_each_entry_once),
 	};

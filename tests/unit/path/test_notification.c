@@ -59,6 +59,37 @@ test_a_record_back_wakes_who_waits_for_one(void **state)
 }
 
 static void
+test_many_go_back_together(void **state)
+{
+	spr_fake_waiters fake;
+	spr_notifications pool;
+	spr_notification *taken[3];
+	spr_stack_chain chain = {0};
+
+	(void)state;
+	spr_fake_waiters_init(&fake, 1);
+	assert_ok(spr_notifications_init(&pool, 3, &fake.waiters));
+	for (unsigned i = 0; i < 3; i++) {
+		assert_non_null(taken[i] = spr_notification_take(&pool));
+		spr_notification_begin(taken[i], 5);
+	}
+	spr_notifications_give_back(&pool, &chain); /* none */
+	for (unsigned i = 0; i < 2; i++)
+		spr_notification_add_free(&chain, taken[i]);
+	assert_int_equal(spr_notifications_in_flight(&pool), 3);
+	spr_waiter_want(&fake.waiter[0], SPR_WANT_INFLIGHT);
+	spr_notifications_give_back(&pool, &chain);
+	assert_int_equal(spr_fake_wakes(&fake, 0), 1);
+	assert_int_equal(spr_notifications_in_flight(&pool), 1);
+	assert_int_equal(spr_notification_received_ns(taken[0]), 0);
+	assert_int_equal(spr_notifications_oldest_ns(&pool), 5); /* the third */
+	assert_ptr_equal(spr_notification_take(&pool), taken[1]);
+	assert_ptr_equal(spr_notification_take(&pool), taken[0]);
+	assert_null(spr_notification_take(&pool));
+	spr_notifications_fini(&pool);
+}
+
+static void
 test_release_tells_the_last_one(void **state)
 {
 	spr_notification notification = {0};
@@ -121,6 +152,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_each_record_once),
 	    cmocka_unit_test(test_a_record_back_wakes_who_waits_for_one),
+	    cmocka_unit_test(test_many_go_back_together),
 	    cmocka_unit_test(test_release_tells_the_last_one),
 	    cmocka_unit_test(test_the_first_reason_wins),
 	    cmocka_unit_test(test_no_memory),
