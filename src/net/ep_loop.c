@@ -26,6 +26,8 @@ struct spr_ep_loop {
 
 	/* constant after start */
 	spr_ep_loop_config config;
+	char name
+	    [16]; /* config.name points here: the caller's may be gone before the thread reads it */
 	int epoll_fd;
 	spr_ep_watch wake; /* an eventfd */
 	pthread_t thread;
@@ -176,6 +178,7 @@ spr_ep_loop_start(spr_ep_loop **out, const spr_ep_loop_config *config)
 	if (self == NULL)
 		return (SPR_E_NOMEM);
 	self->config = *config;
+	self->config.name = strcpy(self->name, config->name); /* it fits, as said above */
 	self->epoll_fd = self->wake.fd = -1;
 	self->stop.run = on_stop;
 	spr_stack_init(&self->tasks);

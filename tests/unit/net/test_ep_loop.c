@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -97,6 +98,35 @@ test_tasks(void **state)
 	(void)state;
 	post_from_threads(0);
 	post_from_threads(SPR_NS_PER_MS);
+}
+
+static char thread_name[16];
+
+static void
+read_name(spr_ep_task *task)
+{
+	(void)task;
+	pthread_getname_np(pthread_self(), thread_name, sizeof(thread_name));
+}
+
+/* The starter's words are gone when it has started. */
+static void
+test_its_name(void **state)
+{
+	(void)state;
+	for (unsigned n = 0; n < 50; n++) {
+		char name[16] = "fifteen letters";
+		const spr_ep_loop_config config = {.name = name};
+		spr_ep_task task = {.run = read_name};
+		spr_ep_loop *loop;
+
+		assert_ok(spr_ep_loop_start(&loop, &config));
+		memset(name, 'x', sizeof(name));
+		spr_ep_loop_post(loop, &task);
+		spr_ep_loop_stop(loop);
+		spr_ep_loop_free(loop);
+		assert_string_equal(thread_name, "fifteen letters");
+	}
 }
 
 typedef struct again {
@@ -317,9 +347,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_what_is_refused),        cmocka_unit_test(test_tasks),
-	    cmocka_unit_test(test_a_task_posts_itself),    cmocka_unit_test(test_descriptors),
-	    cmocka_unit_test(test_one_takes_another_away), cmocka_unit_test(test_spinning_ends),
+	    cmocka_unit_test(test_what_is_refused), cmocka_unit_test(test_tasks),
+	    cmocka_unit_test(test_its_name),        cmocka_unit_test(test_a_task_posts_itself),
+	    cmocka_unit_test(test_descriptors),     cmocka_unit_test(test_one_takes_another_away),
+	    cmocka_unit_test(test_spinning_ends),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));
