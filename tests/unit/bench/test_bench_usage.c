@@ -14,7 +14,7 @@ static pthread_barrier_t begun, done;
 static void *
 work(void *arg)
 {
-	volatile unsigned sink = 0;
+	static volatile unsigned sink;
 
 	(void)arg;
 	pthread_setname_np(pthread_self(), "worker bee");
