@@ -10,12 +10,11 @@
 #include "spr_test.h"
 
 static pthread_barrier_t begun, done;
+static volatile unsigned sink; /* what the work comes to */
 
 static void *
 work(void *arg)
 {
-	static volatile unsigned sink;
-
 	(void)arg;
 	pthread_setname_np(pthread_self(), "worker bee");
 	pthread_barrier_wait(&begun);
