@@ -389,51 +389,73 @@ test_wss(void **state)
 	finish(f);
 }
 
-/* A producer that listens, with a certificate of this name and its authority; port 0: any. Its port. */
+/* Nobody listens there until the socket is closed. */
 static int
-listen_wss(flow *f, nng_socket *producer, const char *ca, const char *name, int port)
+reserve_port(int *port)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+	*port = ntohs(address.sin_port);
+	return (fd);
+}
+
+/* A producer that listens, with a certificate of this name and its authority. */
+static nng_socket
+listen_wss(flow *f, const char *ca, const char *name, int port)
 {
 	nng_tls_config *config = config_of(f, NNG_TLS_MODE_SERVER, ca, name);
 	nng_listener listener;
+	nng_socket producer;
 	char url[64];
 
 	snprintf(url, sizeof(url), "wss://localhost:%d/out", port);
-	assert_int_equal(nng_push0_open(producer), 0);
-	assert_int_equal(nng_socket_set_ms(*producer, NNG_OPT_SENDTIMEO, spr_test_deadline_ms()),
-			 0);
-	assert_int_equal(nng_listener_create(&listener, *producer, url), 0);
+	assert_int_equal(nng_push0_open(&producer), 0);
+	assert_int_equal(nng_socket_set_ms(producer, NNG_OPT_SENDTIMEO, spr_test_deadline_ms()), 0);
+	assert_int_equal(nng_listener_create(&listener, producer, url), 0);
 	assert_int_equal(nng_listener_set_ptr(listener, NNG_OPT_TLS_CONFIG, config), 0);
 	assert_int_equal(nng_listener_start(listener, 0), 0);
-	assert_int_equal(nng_listener_get_int(listener, NNG_OPT_TCP_BOUND_PORT, &port), 0);
 	nng_tls_config_free(config);
-	return (port);
+	return (producer);
 }
 
 static void
 test_wss_dialled(void **state)
 {
 	flow *f = *state;
-	nng_socket producer;
-	char url[64];
-	int port;
+	nng_socket producers[2];
+	char urls[2][64];
+	int fds[2], ports[2];
 
 	make_all(f);
-	port = listen_wss(f, &producer, "ca", "good", 0);
-	snprintf(url, sizeof(url), "wss://localhost:%d/out", port);
-	start_wss(f, "--intake-dial", url);
+	for (unsigned i = 0; i < 2; i++) {
+		fds[i] = reserve_port(&ports[i]);
+		snprintf(urls[i], sizeof(urls[i]), "wss://localhost:%d/out", ports[i]);
+	}
+	start_wss(f, "--intake-dial", urls[0], "--intake-dial", urls[1]);
 	subscribe(f, "UN.A", "http://a");
 	start_worker(f);
-	send_text(producer, BODY);
+	close(fds[0]);
+	producers[0] = listen_wss(f, "ca", "good", ports[0]);
+	send_text(producers[0], BODY);
 	expect_job(f, "http://a", BODY);
+	/* another authority for who is dialled now; who is there stays */
 	spr_certs_make(f->dir, "other-ca", "next", false);
 	rename_over(f, "next", "server");
 	rename_over(f, "other-ca", "ca");
 	hang_up(f, 1);
-	nng_close(producer);
-	(void)listen_wss(f, &producer, "ca", "foreign", port);
-	send_text(producer, BODY);
-	expect_job(f, "http://a", BODY);
-	nng_close(producer);
+	close(fds[1]);
+	producers[1] = listen_wss(f, "ca", "foreign", ports[1]);
+	for (unsigned i = 0; i < 2; i++) {
+		send_text(producers[i], BODY);
+		expect_job(f, "http://a", BODY);
+	}
+	nng_close(producers[0]);
+	nng_close(producers[1]);
 	finish(f);
 }
 
