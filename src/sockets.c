@@ -19,11 +19,14 @@ spr_sockets_limit_peers(const spr_options *options)
 {
 	unsigned n_sockets = 4 + options->n_ack_peers;
 	unsigned max = options->max_peers;
+	/* an epoll set and an eventfd for each thread that the native transport may have */
+	unsigned n_loops = options->transport == SPR_TRANSPORT_NATIVE ? options->receivers + 3 : 0;
+	rlim_t kept = KEPT_FILES + 2 * n_loops;
 	struct rlimit files;
 	rlim_t share;
 
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY) {
-		share = files.rlim_cur > KEPT_FILES ? (files.rlim_cur - KEPT_FILES) / n_sockets : 0;
+		share = files.rlim_cur > kept ? (files.rlim_cur - kept) / n_sockets : 0;
 		share = share >= 640 ? (share - 256) / 5 * 4 : share / 9 * 4;
 		share = share > 8 ? share : 8;
 		if (share < max) {

@@ -92,7 +92,16 @@ unlink_connection(receive *self, connection *c)
 		c->next->prev = c->prev;
 }
 
-/* Not one that is aside, but at the very end. */
+static void
+take_from_aside(connection *c)
+{
+	connection **at = &c->receive->aside;
+
+	while (*at != c)
+		at = &(*at)->next_aside;
+	*at = c->next_aside;
+}
+
 static void
 end_connection(connection *c)
 {
@@ -101,7 +110,9 @@ end_connection(connection *c)
 
 	spr_sp_places_leave(&pull->places, &c->place); /* from here on nobody cuts it */
 	unlink_connection(c->receive, c);
-	if (!c->is_aside)
+	if (c->is_aside)
+		take_from_aside(c);
+	else
 		spr_ep_loop_unwatch(c->receive->loop, &c->watch);
 	close(c->watch.fd);
 	spr_ep_reader_fini(&c->reader);
@@ -157,16 +168,13 @@ serve(receive *self)
 	}
 }
 
-/* It is looked at again when the receive goes on. */
+/* It is not watched, and looked at again when the receive goes on. */
 static void
-set_aside(connection *c)
+put_aside(connection *c)
 {
-	receive *self = c->receive;
-
-	spr_ep_loop_unwatch(self->loop, &c->watch);
 	c->is_aside = true;
-	c->next_aside = self->aside;
-	self->aside = c;
+	c->next_aside = c->receive->aside;
+	c->receive->aside = c;
 }
 
 static void
@@ -182,7 +190,8 @@ on_ready(spr_ep_watch *watch, uint32_t events)
 	if (!is_held(self) && (n_parts = spr_ep_reader_room(&c->reader, iov)) == 0)
 		starve(self);
 	if (is_held(self)) {
-		set_aside(c);
+		spr_ep_loop_unwatch(self->loop, watch);
+		put_aside(c);
 		return;
 	}
 	n = readv(watch->fd, iov, (int)n_parts);
@@ -200,22 +209,19 @@ on_ready(spr_ep_watch *watch, uint32_t events)
 static void
 go_on(receive *self)
 {
-	connection *c, *next;
+	connection *c;
 
 	if (!is_held(self) && self->current != NULL)
 		serve(self);
 	if (is_held(self))
 		return;
-	for (c = self->aside, self->aside = NULL; c != NULL; c = next) {
-		next = c->next_aside;
-		if (spr_ep_loop_watch(self->loop, &c->watch, EPOLLIN) == SPR_OK) {
-			c->is_aside = false;
-			continue;
+	while ((c = self->aside) != NULL) {
+		if (spr_ep_loop_watch(self->loop, &c->watch, EPOLLIN) != SPR_OK) {
+			starve(self); /* the kernel is short of memory */
+			return;
 		}
-		c->next_aside = self->aside; /* the kernel is short of memory */
-		self->aside = c;
-		if (!self->is_starved)
-			starve(self);
+		self->aside = c->next_aside;
+		c->is_aside = false;
 	}
 }
 
@@ -288,7 +294,7 @@ on_stream(void *arg, spr_ep_endpoint *endpoint, spr_ep_loop *loop, int fd, const
 	if (pull->config.pipes.on_pipe != NULL)
 		pull->config.pipes.on_pipe(pull->config.pipes.arg, 1);
 	if (spr_ep_loop_watch(loop, &c->watch, EPOLLIN) != SPR_OK) {
-		c->is_aside = true;
+		put_aside(c);
 		end_connection(c);
 	}
 }

@@ -9,6 +9,7 @@
 #include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 
 static unsigned
 count_descriptors(void)
@@ -170,6 +171,39 @@ test_a_stop_while_memory_is_short(void **state)
 	close_scene(&s);
 }
 
+/* What its sender did comes to light when a receive goes on that was parked before it: more has come since then. */
+static void
+test_an_end_behind_a_park(void **state)
+{
+	static const char bad[] = "\0\0\0\0\0\0\0\2m."
+				  "\0\0\0\0\0\0\0\2m."
+				  "\x80\0\0\0\0\0\0\0";
+	scene s;
+	spr_sp peer[3];
+
+	(void)state;
+	open_scene(&s, "tcp", 1);
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(spr_sp_dial(&peer[i], s.url, SPR_SP_PUSH));
+	assert_true(wait_until(s.n_added == 3, LIMIT_MS));
+	atomic_store(&s.is_parking, true);
+	assert_int_equal(spr_sp_send_bytes(&peer[1], bad, sizeof(bad) - 1, LIMIT_MS), SPR_SP_OK);
+	assert_true(wait_until(s.n_received == 1, LIMIT_MS));
+	atomic_store(&s.is_parking, false);
+	for (unsigned n = 0; n < 20; n++) { /* all three are ready, and set aside */
+		push(&peer[n % 3], 20);
+		sched_yield();
+	}
+	atomic_store(&s.may_receive[0], true);
+	transport->pull_rearm(s.pull, 0);
+	assert_true(spr_sp_wait_gone(&peer[1], LIMIT_MS));
+	assert_true(wait_until(s.n_received == 2 + 13, LIMIT_MS));
+	assert_int_equal(s.n_removed, 1);
+	for (unsigned i = 0; i < 3; i++)
+		spr_sp_close(&peer[i]);
+	close_scene(&s);
+}
+
 int
 main(void)
 {
@@ -185,6 +219,7 @@ main(void)
 	    cmocka_unit_test(test_connections_are_spread),
 	    cmocka_unit_test(test_back_pressure),
 	    cmocka_unit_test(test_no_memory),
+	    cmocka_unit_test(test_an_end_behind_a_park),
 	    cmocka_unit_test(test_peers_that_come_and_go),
 	    cmocka_unit_test(test_a_name_is_dialled),
 	    cmocka_unit_test(test_a_name_that_is_not_waited_for),
