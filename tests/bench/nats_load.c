@@ -399,7 +399,7 @@ int
 main(int argc, char **argv)
 {
 	bool is_latency = argc > 1 && strcmp(argv[1], "lat") == 0, is_done;
-	nats publisher, subscribers;
+	static nats publisher, subscribers; /* they last as long as the process */
 
 	is_open_loop = argc > 1 && strcmp(argv[1], "open") == 0;
 	if (argc < 3 || (!is_latency && !is_open_loop && strcmp(argv[1], "thr") != 0))
