@@ -93,11 +93,24 @@ class Rig:
         return done.stdout
 
     def load(self, *args):
-        """One run of spreader-bench, which has seen every job and every ack exactly once, or is no result."""
+        """One run of spreader-bench, which has seen every job and every ack exactly once, or is no result. cpu: the target's
+        processor us a job."""
         result = json.loads(self.run("spreader-bench", "--json", *args))
-        latency = result["job_latency_us"]
+        latency, target = result["job_latency_us"], result["target"]
         return {"rate": result["notifications_per_second"], "jobs": result["jobs_per_second"],
-                "p50": latency["p50"], "p99": latency["p99"], "p999": latency["p99.9"], "all": result}
+                "p50": latency["p50"], "p99": latency["p99"], "p999": latency["p99.9"],
+                "cpu": target["cpu_seconds"] / max(1, result["jobs"]) * 1e6}
+
+
+def usage(pid):
+    """Processor seconds, and how often its threads have gone to sleep: each is a wake-up."""
+    nanoseconds = switches = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        nanoseconds += int(open(f"/proc/{pid}/task/{task}/schedstat").read().split()[0])
+        for line in open(f"/proc/{pid}/task/{task}/status"):
+            if line.startswith("voluntary"):
+                switches += int(line.split()[1])
+    return nanoseconds / 1e9, switches
 
 
 def to_flags(options):
@@ -155,14 +168,7 @@ class Daemon:
         raise Skip(f"/proc has no {field}")
 
     def usage(self):
-        """Processor seconds, and how often its threads have gone to sleep: each is a wake-up."""
-        nanoseconds = switches = 0
-        for task in os.listdir(f"/proc/{self.pid}/task"):
-            nanoseconds += int(open(f"/proc/{self.pid}/task/{task}/schedstat").read().split()[0])
-            for line in open(f"/proc/{self.pid}/task/{task}/status"):
-                if line.startswith("voluntary"):
-                    switches += int(line.split()[1])
-        return nanoseconds / 1e9, switches
+        return usage(self.pid)
 
 
 class Relay:
@@ -171,13 +177,14 @@ class Relay:
     def __init__(self, rig, name, *args):
         self.rig, self.ports = rig, (free_port(), free_port())
         process = rig.start(name, *self.ports, *args)
+        self.pid = process.pid
         wait_until(lambda: process.poll() is None and listens(self.ports[1]), name)
 
     def load(self, **options):
         options.pop("background", None)
         options["control"] = "false"
         return self.rig.load("--in", f"tcp://127.0.0.1:{self.ports[0]}", "--out", f"tcp://127.0.0.1:{self.ports[1]}",
-                             *to_flags(options))
+                             "--pid", self.pid, *to_flags(options))
 
 
 class Nats:
@@ -186,6 +193,7 @@ class Nats:
     def __init__(self, rig):
         self.rig, self.port, self.guess = rig, free_port(), {}
         process = rig.start("nats-server", "-a", "127.0.0.1", "-p", self.port)
+        self.pid = process.pid
         wait_until(lambda: process.poll() is None and listens(self.port), "nats-server")
 
     def ask(self, mode, **options):
@@ -194,16 +202,17 @@ class Nats:
     def load(self, fan_out=1, size=256, window=10000, rate=0, duration=None, background=0, **_):
         seconds = int(duration[:-2]) / 1000 if duration else self.rig.seconds
         common = {"fan": fan_out, "size": size, "background": background}
+        # it counts messages, not seconds: of a closed loop as many as the last time says
+        n = int(seconds * (rate or (15000 if window == 1 else self.guess.get(fan_out, 100000 / fan_out)))) + 100
+        before = usage(self.pid)[0]
         if rate:
-            result = self.ask("open", n=max(1, int(rate * seconds)), rate=rate, **common)
+            result = self.ask("open", n=n, rate=rate, **common)
         elif window == 1:
-            result = self.ask("lat", n=max(100, int(seconds * 15000)), **common)
+            result = self.ask("lat", n=n, **common)
         else:
-            # it counts messages, not seconds: as many as the last time say
-            n = self.guess.get(fan_out, 100000 / fan_out)
-            result = self.ask("thr", n=max(1000, int(n * seconds)), window=window * fan_out, **common)
+            result = self.ask("thr", n=n, window=window * fan_out, **common)
             self.guess[fan_out] = result["notifications_per_s"]
-        return {"rate": result.get("notifications_per_s"), "jobs": result.get("jobs_per_s"), "p50": result.get("p50_us"),
+        return {"cpu": (usage(self.pid)[0] - before) / (n * fan_out) * 1e6, "rate": result.get("notifications_per_s"), "jobs": result.get("jobs_per_s"), "p50": result.get("p50_us"),
                 "p99": result.get("p99_us"), "p999": result.get("p999_us")}
 
 
