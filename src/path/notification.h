@@ -36,11 +36,9 @@
 
 typedef struct spr_notification spr_notification;
 struct spr_notification {
-	/*
-	 * The first cache line: all that a completion touches, in a stream for each notification.
-	 */
-	/* free list or ledger mailbox: at an aligned start, the free list needs it */
-	spr_stack_entry link;
+	/* The first cache line is all that a completion touches, in a stream for each notification. */
+	/* free list or ledger mailbox */
+	_Alignas(SPR_CACHELINE) spr_stack_entry link;
 
 	/* written by whoever completes a job */
 	_Atomic uint64_t pending; /* two counts, see spr_notification_open() */
