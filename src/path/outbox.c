@@ -18,6 +18,10 @@
 #include "base/sync.h"
 #include "path/job_id.h"
 
+/* Batches that are out before another one is begun: what is posted next waits behind them, and has to be enough for the pipe. */
+#define FULL_BATCHES 2
+#define LEAST_OUT    ((size_t)256 << 10)
+
 #define PREFETCH 8 /* notifications ahead: another thread wrote them last */
 
 struct spr_outbox_lane {
@@ -27,6 +31,7 @@ struct spr_outbox_lane {
 	spr_push_lane *lane;
 	spr_waiter *waiter;
 	spr_batch *batches; /* NULL: one job a message */
+	size_t max_out;     /* bytes of batches that may be out when another one is begun */
 
 	/* written by the dispatcher */
 	spr_batch *open;
@@ -35,6 +40,7 @@ struct spr_outbox_lane {
 	/* written by the dispatcher and by completions */
 	spr_stack free;                            /* batches */
 	_Alignas(SPR_CACHELINE) atomic_uint n_out; /* sent and not ended */
+	_Atomic size_t bytes_out;                  /* the same, of batches */
 };
 
 struct spr_outbox {
@@ -83,7 +89,9 @@ give_back_slot(spr_outbox_lane *lane)
 	/* E11: seq_cst against the wants that the dispatcher declares */
 	unsigned left = atomic_fetch_sub_explicit(&lane->n_out, 1, memory_order_seq_cst) - 1;
 
-	if (left <= SPR_OUTBOX_SLOTS / 2)
+	/* E11: as above; whoever is last sees all that came back */
+	if (left <= SPR_OUTBOX_SLOTS / 2 &&
+	    atomic_load_explicit(&lane->bytes_out, memory_order_seq_cst) <= lane->max_out / 2)
 		spr_waiter_notify_and_help(lane->waiter, SPR_WANT_SLOT);
 }
 
@@ -181,6 +189,7 @@ on_batch_done(void *lane_arg, void *cookie, size_t len, spr_err result)
 			numbers += share->n;
 	}
 	spr_ledger_hand_over(outbox->config.ledger, &completed);
+	atomic_fetch_sub_explicit(&lane->bytes_out, batch->used, memory_order_seq_cst /* E11 */);
 	spr_batch_clear(batch);
 	spr_freelist_push(&lane->free, &batch->link); /* E2 */
 	give_back_slot(lane);                         /* last: this thread may be lent the turn */
@@ -260,6 +269,9 @@ spr_outbox_lane_open(spr_outbox_lane **out, spr_outbox *outbox, unsigned d)
 	self->outbox = outbox;
 	self->waiter = &outbox->config.dispatchers->waiter[d];
 	spr_stack_init(&self->free);
+	self->max_out = FULL_BATCHES * outbox->config.batch_bytes;
+	if (self->max_out < LEAST_OUT)
+		self->max_out = LEAST_OUT;
 	if ((outbox->config.batch_bytes > 0 && !make_batches(self)) ||
 	    (rv = outbox->config.transport->lane_open(&self->lane, outbox->push, SPR_OUTBOX_SLOTS,
 						      self)) != SPR_OK) {
@@ -310,22 +322,31 @@ has_slot(spr_outbox_lane *self)
 	return (false);
 }
 
+static spr_batch *
+try_take_batch(spr_outbox_lane *self)
+{
+	spr_stack_entry *entry = NULL;
+
+	/* E11: seq_cst against what on_batch_done() gives back */
+	if (atomic_load_explicit(&self->bytes_out, memory_order_seq_cst) < self->max_out)
+		entry = spr_freelist_pop(&self->free);
+	return (entry != NULL ? SPR_STACK_CONTAINER(entry, spr_batch, link) : NULL);
+}
+
 /* The same for a batch, and the slot that comes with it. */
 static spr_batch *
 take_batch(spr_outbox_lane *self)
 {
-	spr_stack_entry *entry = spr_freelist_pop(&self->free);
+	spr_batch *batch = try_take_batch(self);
 
-	if (entry == NULL) {
-		SPR_YIELD();
-		spr_waiter_want(self->waiter, SPR_WANT_SLOT); /* E11: declare, then look again */
-		SPR_YIELD();
-		if ((entry = spr_freelist_pop(&self->free)) == NULL) {
-			spr_count(SPR_C_DISPATCHER_WAITS_SLOT);
-			return (NULL);
-		}
-	}
-	return (SPR_STACK_CONTAINER(entry, spr_batch, link));
+	if (batch != NULL)
+		return (batch);
+	SPR_YIELD();
+	spr_waiter_want(self->waiter, SPR_WANT_SLOT); /* E11: declare, then look again */
+	SPR_YIELD();
+	if ((batch = try_take_batch(self)) == NULL)
+		spr_count(SPR_C_DISPATCHER_WAITS_SLOT);
+	return (batch);
 }
 
 /* The same for bytes. */
@@ -474,6 +495,8 @@ spr_outbox_send_batch(spr_outbox_lane *self)
 		return;
 	self->open = NULL; /* the send may end in here, and open another */
 	batch->out.len = batch->used;
+	/* relaxed: the send publishes it */
+	atomic_fetch_add_explicit(&self->bytes_out, batch->used, memory_order_relaxed);
 	send(self, &batch->out, batch);
 }
 

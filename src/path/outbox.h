@@ -16,7 +16,7 @@
  *             count is held, or the batch (path/batch.h). A batch ends as a whole: all its jobs are posted, or none is
  * Ordering    E12 (pending count), E2 (slots), E11 (waiting)
  * Progress    post never waits
- * Limits      slots per lane; job bytes over all lanes (a single job larger than the limit is let through alone). A batch
+ * Limits      slots per lane, and of batches two full ones, or 256 KiB; job bytes over all lanes (a single job larger than the limit is let through alone). A batch
  *             takes what its message was made with, and its slot, when it is opened: sending it never waits
  * Teardown    dispatchers stopped, lanes idle, then free
  */

@@ -101,11 +101,17 @@ note_job(const char *job, size_t len)
 static void *
 run_worker(void *arg)
 {
-	const uint8_t *data;
+	const uint8_t *data, *end, *next;
 	size_t len;
 
-	while (spr_sp_recv(arg, &data, &len, FOR_EVER_MS) == SPR_SP_OK)
-		note_job((const char *)data, len);
+	while (spr_sp_recv(arg, &data, &len, FOR_EVER_MS) == SPR_SP_OK) {
+		end = data + len;
+		for (; data < end; data = next + 1) { /* a line is a job */
+			if ((next = memchr(data, '\n', (size_t)(end - data))) == NULL)
+				next = end;
+			note_job((const char *)data, (size_t)(next - data));
+		}
+	}
 	die("the outbox is gone");
 }
 

@@ -245,6 +245,47 @@ test_slots_are_messages(void **state)
 	close_scene(&s);
 }
 
+/* However many slots there are: a small job is not to wait behind all that full batches can hold. */
+static void
+test_bytes_that_are_out_have_a_limit(void **state)
+{
+	enum { N = 64 << 10, LEN = 60000, MAX_OUT = 5 }; /* the fifth is begun at 240,000 */
+	scene s;
+	spr_outbox_config config;
+	spr_notification *notification;
+	char *payload = malloc(LEN);
+	unsigned n_ended = 0;
+
+	(void)state;
+	assert_non_null(payload);
+	memset(payload, '1', LEN);
+	payload[LEN - strlen(PREFIX) - 1] = '\0';
+	open_ledger(&s);
+	config = make_config(&s);
+	config.max_bytes = SIZE_MAX;
+	config.batch_bytes = N;
+	open_lanes(&s, &config);
+	notification = take(&s, 100);
+	for (unsigned i = 0; i < MAX_OUT; i++)
+		assert_int_equal(post_payload(&s, 0, notification, payload), SPR_POST_OK);
+	assert_int_equal(spr_fake_busy(0), MAX_OUT - 1);
+	assert_int_equal(post_payload(&s, 0, notification, payload), SPR_POST_BLOCKED);
+	assert_int_equal(spr_fake_busy(0), MAX_OUT);
+	assert_int_equal(spr_fake_wants(&s.dispatchers, 0), SPR_WANT_SLOT);
+	assert_int_equal(post_payload(&s, 1, notification, payload), SPR_POST_OK); /* its own */
+	while (spr_fake_wakes(&s.dispatchers, 0) == 0) {
+		free(spr_fake_end(0, SPR_OK));
+		n_ended++;
+	}
+	assert_int_equal(n_ended, 3); /* 120,000 are out: less than half */
+	spr_outbox_send_batch(s.lane[1]);
+	for (unsigned d = 0; d < 2; d++)
+		spr_fake_end_all(d, SPR_OK);
+	release(&s, notification, 100 + 1 - MAX_OUT - 1);
+	free(payload);
+	close_scene(&s);
+}
+
 /* The budget counts what messages are made with. What is left of it makes a small one. */
 static void
 test_bytes_are_those_of_the_message(void **state)
@@ -377,6 +418,7 @@ main(void)
 	    cmocka_unit_test(test_a_failed_batch_fails_all_that_is_in_it),
 	    cmocka_unit_test(test_an_abort_takes_the_open_batch_along),
 	    cmocka_unit_test(test_slots_are_messages),
+	    cmocka_unit_test(test_bytes_that_are_out_have_a_limit),
 	    cmocka_unit_test(test_bytes_are_those_of_the_message),
 	    cmocka_unit_test(test_more_jobs_than_were_ever_noted),
 	    cmocka_unit_test(test_no_memory_for_a_batch),
