@@ -10,10 +10,7 @@
  */
 #include "net/ep_endpoint.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/random.h>
@@ -23,6 +20,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/ep_listener.h"
+#include "net/ep_socket.h"
 #include "net/sp_wire.h"
 #include "net/timer.h"
 
@@ -35,11 +33,6 @@
 #define WATCH_MS       2000 /* between two looks at a path */
 #define DIAL_MIN_MS    20
 #define DIAL_MAX_MS    2000
-
-/* An idle peer that is gone: found after 5 + 3 * 2 seconds. */
-#define KEEPALIVE_IDLE_S     5
-#define KEEPALIVE_INTERVAL_S 2
-#define KEEPALIVE_PROBES     3
 
 typedef struct handshake handshake;
 struct handshake {
@@ -91,56 +84,6 @@ struct spr_ep_endpoint {
 };
 
 static void dial(spr_ep_endpoint *self);
-
-/* ---- descriptors ---- */
-
-static spr_peer
-peer_of(int fd)
-{
-	struct sockaddr_storage name = {0};
-	const struct sockaddr_in *in = (const void *)&name;
-	const struct sockaddr_in6 *in6 = (const void *)&name;
-	socklen_t len = sizeof(name);
-	struct ucred who;
-	socklen_t who_len = sizeof(who);
-	spr_peer peer = {.kind = SPR_PEER_UNKNOWN};
-
-	if (getpeername(fd, (struct sockaddr *)&name, &len) != 0)
-		return (peer);
-	if (name.ss_family == AF_INET) {
-		peer.kind = SPR_PEER_TCP4;
-		memcpy(peer.address, &in->sin_addr, sizeof(in->sin_addr));
-		peer.port = ntohs(in->sin_port);
-	} else if (name.ss_family == AF_INET6) {
-		peer.kind = SPR_PEER_TCP6;
-		memcpy(peer.address, &in6->sin6_addr, sizeof(in6->sin6_addr));
-		peer.port = ntohs(in6->sin6_port);
-	} else if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &who_len) == 0) {
-		int32_t pid = who.pid;
-
-		peer.kind = SPR_PEER_IPC;
-		memcpy(peer.address, &pid, sizeof(pid));
-	}
-	return (peer);
-}
-
-static void
-set_int(int fd, int level, int name, int value)
-{
-	(void)setsockopt(fd, level, name, &value, sizeof(value));
-}
-
-static void
-set_up_tcp(const spr_ep_endpoint *self, int fd)
-{
-	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-	set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
-	set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
-	set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
-	set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-	if (self->config.user_timeout_ms > 0)
-		set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)self->config.user_timeout_ms);
-}
 
 static spr_ep_loop *
 least_used(const spr_ep_endpoint *self)
@@ -309,7 +252,7 @@ on_connected(handshake *h)
 		return;
 	}
 	h->is_connecting = false;
-	h->peer = peer_of(h->watch.fd);
+	h->peer = spr_ep_socket_peer(h->watch.fd);
 	if (!greet(h))
 		leave_loop(h, false);
 	else
@@ -360,7 +303,7 @@ begin_handshake(spr_ep_endpoint *self, spr_ep_loop *loop, int fd, bool is_connec
 	spr_timer_init(&h->deadline, on_deadline, h);
 	link_handshake(h);
 	if (!is_connecting)
-		h->peer = peer_of(fd);
+		h->peer = spr_ep_socket_peer(fd);
 	if ((!is_connecting && !greet(h)) ||
 	    spr_ep_loop_watch(loop, &h->watch, is_connecting ? EPOLLOUT : EPOLLIN) != SPR_OK)
 		end_handshake(h, false);
@@ -417,8 +360,8 @@ on_newcomer(spr_ep_watch *watch, uint32_t events)
 		}
 		self->pause_ms = PAUSE_MIN_MS;
 		self->n_failures = 0;
-		if (self->listener.address.family != AF_UNIX)
-			set_up_tcp(self, fd);
+		spr_ep_socket_set_up(fd, self->listener.address.family,
+				     self->config.user_timeout_ms);
 		begin_handshake(self, least_used(self), fd, false);
 	}
 }
@@ -461,26 +404,6 @@ look(spr_ep_task *task)
 
 /* ---- dialling ---- */
 
-/* -1: it failed at once. */
-static int
-begin_connect(const spr_ep_endpoint *self, const struct addrinfo *to, bool *is_connecting)
-{
-	int fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return (-1);
-	if (to->ai_family != AF_UNIX)
-		set_up_tcp(self, fd);
-	*is_connecting = false;
-	if (connect(fd, to->ai_addr, to->ai_addrlen) == 0)
-		return (fd);
-	*is_connecting = errno == EINPROGRESS;
-	if (*is_connecting)
-		return (fd);
-	close(fd);
-	return (-1);
-}
-
 static void
 on_resolved(spr_ep_task *task)
 {
@@ -512,7 +435,8 @@ dial(spr_ep_endpoint *self)
 	if (to == NULL)
 		to = self->addresses;
 	self->at = to->ai_next;
-	if ((fd = begin_connect(self, to, &is_connecting)) < 0)
+	fd = spr_ep_socket_connect(to, self->config.user_timeout_ms, &is_connecting);
+	if (fd < 0)
 		dial_failed(self);
 	else
 		begin_handshake(self, self->home, fd, is_connecting);
