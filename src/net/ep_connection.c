@@ -115,13 +115,13 @@ do_turn(spr_ep_connection *c, spr_ep_written *out)
 		if (!spr_ep_writer_abort(&c->writer, out))
 			break_off(c);
 	}
-	if (!c->is_broken)
-		write_some(c, out);
-	/* relaxed: whoever set it asks for the turn (E15) */
+	/* relaxed: whoever set it asks for the turn (E15). First: what the kernel would still take nobody reads */
 	if (atomic_load_explicit(&c->has_hung_up, memory_order_relaxed)) {
 		poll_last(c, out);
 		c->is_broken = true;
 	}
+	if (!c->is_broken)
+		write_some(c, out);
 	if (c->is_broken)
 		spr_ep_writer_leave(&c->writer, out);
 	else if (c->writer.awaits_tcp && spr_ep_writer_poll(&c->writer, out))
@@ -237,6 +237,7 @@ spr_ep_connection_new(spr_ep_hub *hub, spr_ep_endpoint *endpoint, spr_ep_loop *l
 {
 	spr_ep_connection *c = make(hub, endpoint, loop, fd);
 	const spr_pipe_events *pipes = &hub->config.pipes;
+	bool is_watched;
 
 	if (!enter(c, peer)) {
 		spr_mem_free(c);
@@ -248,10 +249,12 @@ spr_ep_connection_new(spr_ep_hub *hub, spr_ep_endpoint *endpoint, spr_ep_loop *l
 	atomic_fetch_add_explicit(&hub->n_connections, 1, memory_order_relaxed);
 	if (pipes->on_pipe != NULL)
 		pipes->on_pipe(pipes->arg, 1);
-	spr_mailbox_push(&hub->returned, &c->returned); /* E2: before it can die */
-	if (spr_ep_loop_watch(loop, &c->watch, WATCHED) != SPR_OK) {
-		atomic_store_explicit(&c->has_hung_up, true,
-				      memory_order_relaxed /* as in on_ready */);
+	/* watched first: who finds it in the mailbox and fills it asks for EPOLLOUT. It cannot die before, on this loop */
+	is_watched = spr_ep_loop_watch(loop, &c->watch, WATCHED) == SPR_OK;
+	if (!is_watched) /* relaxed: as in on_ready */
+		atomic_store_explicit(&c->has_hung_up, true, memory_order_relaxed);
+	spr_mailbox_push(&hub->returned, &c->returned); /* E2 */
+	if (!is_watched) {
 		(void)tell_death(c);
 		spr_ep_connection_drop(c);
 	}

@@ -76,11 +76,41 @@ take_returned(spr_ep_deal *self, spr_ep_connection *c, leftovers *left)
 }
 
 static void
+cancel_aborted(spr_ep_queue *queue, leftovers *left)
+{
+	spr_ep_queue kept = {0};
+	spr_ep_frame *frame;
+
+	while ((frame = spr_ep_queue_take(queue)) != NULL)
+		spr_ep_queue_append(spr_ep_frame_is_aborted(frame) ? &left->cancelled : &kept,
+				    frame);
+	*queue = kept;
+}
+
+/* One that was sent before its lane was aborted may come behind the visit, which looks only once. */
+static void
+take_posted(spr_ep_deal *self, leftovers *left)
+{
+	spr_ep_queue posted = {0};
+	spr_ep_frame *frame;
+
+	/* relaxed: the turn of the visit came before, or it is this one, and looks for itself (E15) */
+	if (atomic_load_explicit(&self->hub.n_aborts, memory_order_relaxed) == 0) {
+		spr_ep_queue_pop(&self->pending, &self->hub.posted); /* E2 */
+		return;
+	}
+	spr_ep_queue_pop(&posted, &self->hub.posted); /* E2 */
+	cancel_aborted(&posted, left);
+	while ((frame = spr_ep_queue_take(&posted)) != NULL)
+		spr_ep_queue_append(&self->pending, frame);
+}
+
+static void
 take_events(spr_ep_deal *self, leftovers *left)
 {
 	spr_stack_entry *entry, *next;
 
-	spr_ep_queue_pop(&self->pending, &self->hub.posted); /* E2 */
+	take_posted(self, left);
 	/* deaths first: what has died is given nothing */
 	for (entry = spr_mailbox_pop_all(&self->hub.died); entry != NULL; entry = next) {
 		spr_ep_connection *c = SPR_STACK_CONTAINER(entry, spr_ep_connection, died);
@@ -105,25 +135,13 @@ add_look(spr_ep_connection *c, leftovers *left)
 	left->look[left->n++] = c;
 }
 
-static void
-cancel_pending(spr_ep_deal *self, leftovers *left)
-{
-	spr_ep_queue kept = {0};
-	spr_ep_frame *frame;
-
-	while ((frame = spr_ep_queue_take(&self->pending)) != NULL)
-		spr_ep_queue_append(spr_ep_frame_is_aborted(frame) ? &left->cancelled : &kept,
-				    frame);
-	self->pending = kept;
-}
-
 /* True: not all of them fitted into this turn. */
 static bool
 visit(spr_ep_deal *self, leftovers *left)
 {
 	/* relaxed: set before the turn was asked for (E15) */
 	if (atomic_exchange_explicit(&self->wants_visit, false, memory_order_relaxed)) {
-		cancel_pending(self, left);
+		cancel_aborted(&self->pending, left);
 		self->visited = self->known;
 	}
 	while (self->visited != NULL && left->n < LOOKS) {

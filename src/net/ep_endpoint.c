@@ -186,11 +186,11 @@ was_cut(handshake *h)
 static void
 dial_later(spr_ep_endpoint *self)
 {
-	unsigned number = 0;
+	unsigned number = 0, ms = self->dial_ms;
 
 	(void)!getrandom(&number, sizeof(number), GRND_NONBLOCK);
-	spr_timer_arm(&self->pause, number % (self->dial_ms + 1));
-	self->dial_ms = self->dial_ms * 2 < DIAL_MAX_MS ? self->dial_ms * 2 : DIAL_MAX_MS;
+	self->dial_ms = ms * 2 < DIAL_MAX_MS ? ms * 2 : DIAL_MAX_MS;
+	spr_timer_arm(&self->pause, number % (ms + 1)); /* last: then it is the home loop's again */
 }
 
 /* A dialler has other addresses of a name to try at once, or waits. */

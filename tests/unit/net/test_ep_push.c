@@ -1,7 +1,10 @@
 /*
  * test_ep_push - the sending half on loops of our own.
  */
+#include <semaphore.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 
 #define TRANSPORT spr_transport_native
 #include "push_tests.h"
@@ -22,6 +25,34 @@ open_native(scene *s, size_t peer_bytes, bool awaits_tcp, unsigned slots)
 	for (unsigned i = 0; i < N_LANES; i++)
 		assert_ok(transport->lane_open(&s->lane[i], s->push, slots, &s->tally[i]));
 	assert_ok(transport->push_listen(s->push, "tcp://127.0.0.1:0", s->url));
+}
+
+/* Holds the loop where a test wants it to stand still. */
+static sem_t is_held, may_go_on;
+
+static void
+hold(void)
+{
+	sem_post(&is_held);
+	while (sem_wait(&may_go_on) != 0)
+		continue;
+}
+
+static void
+wait_until_held(void)
+{
+	while (sem_wait(&is_held) != 0)
+		continue;
+}
+
+static atomic_bool holds_pipe;
+
+static void
+on_pipe_held(void *arg, int change)
+{
+	if (atomic_exchange(&holds_pipe, false))
+		hold();
+	on_pipe(arg, change);
 }
 
 static unsigned
@@ -218,6 +249,97 @@ test_with_tcp_an_orderly_end_is_no_reset(void **state)
 	close_scene(&s);
 }
 
+/* It can be filled as soon as it is known, before the loop goes on: then it must not wait for room that nobody looks for. */
+#if !defined(__SANITIZE_THREAD__) /* whose own epoll_ctl tells it what is ordered */
+static atomic_bool holds_watch;
+
+int
+epoll_ctl(int epoll_fd, int op, int fd, struct epoll_event *event)
+{
+	if (op == EPOLL_CTL_ADD && (event->events & EPOLLRDHUP) != 0 &&
+	    atomic_exchange(&holds_watch, false))
+		hold();
+	return ((int)syscall(SYS_epoll_ctl, epoll_fd, op, fd, event));
+}
+
+static void
+test_a_new_connection_is_filled_at_once(void **state)
+{
+	scene s;
+	spr_sp worker;
+
+	(void)state;
+	open_native(&s, 0, false, SLOTS);
+	assert_ok(send_job(s.lane[0], LARGE_JOB));
+	atomic_store(&holds_watch, true);
+	assert_true(spr_sp_dial(&worker, s.url, SPR_SP_PULL));
+	wait_until_held();
+	assert_ok(send_job(s.lane[1], 10));
+	sem_post(&may_go_on);
+	expect_job(&worker, LARGE_JOB);
+	expect_job(&worker, 10);
+	leave(&s, &worker);
+	close_scene(&s);
+}
+#endif
+
+/* There is room in the kernel for one that has hung up: it gets nothing more, what it has not got goes to the other. */
+static void
+test_one_that_has_hung_up_gets_no_more(void **state)
+{
+	enum { N_JOBS_OUT = 64, BYTES = 300000 };
+	spr_push_config config = {.pipes = {.on_pipe = on_pipe_held}, .on_done = on_done};
+	unsigned n_first, n_sent;
+	scene s = {.dir = spr_test_tmpdir()};
+	spr_sp first, other;
+
+	(void)state;
+	config.pipes.arg = &s;
+	config.peer_bytes = 1u << 30;
+	assert_ok(transport->push_open(&s.push, &config));
+	for (unsigned i = 0; i < N_LANES; i++)
+		assert_ok(transport->lane_open(&s.lane[i], s.push, N_JOBS_OUT, &s.tally[i]));
+	assert_ok(transport->push_listen(s.push, "tcp://127.0.0.1:0", s.url));
+	assert_true(spr_sp_dial(&first, s.url, SPR_SP_PULL));
+	assert_true(wait_until(s.n_added == 1, LIMIT_MS));
+	for (n_sent = 0; transport->lane_room(s.lane[0]) > 0; n_sent++)
+		assert_ok(send_job(s.lane[0], BYTES));
+	atomic_store(&holds_pipe, true);
+	assert_true(spr_sp_dial(&other, s.url, SPR_SP_PULL));
+	wait_until_held();
+	n_first = take_all(&first, 300); /* all that the kernel has */
+	shutdown(first.fd, SHUT_WR);
+	sem_post(&may_go_on);
+	assert_int_equal(take_all(&first, LIMIT_MS), 0); /* until it is cut */
+	assert_true(wait_until(s.n_removed == 1, LIMIT_MS));
+	assert_int_equal(n_first + take_all(&other, 1000), n_sent);
+	spr_sp_close(&first);
+	leave(&s, &other);
+	close_scene(&s);
+}
+
+/* Nobody is there to take it, and it comes behind the abort's look. */
+static void
+test_a_job_that_is_flushed_behind_its_abort(void **state)
+{
+	scene s;
+	spr_out out;
+
+	(void)state;
+	open_native(&s, 0, false, SLOTS);
+	assert_ok(transport->out_alloc(s.lane[0], &out, 10));
+	assert_ok(transport->lane_send(s.lane[0], &out, (void *)(uintptr_t)11));
+	transport->lane_abort(s.lane[0]);
+	assert_int_equal(transport->lane_busy(s.lane[0]), 1);
+	flush_lane(s.lane[0]);
+	assert_int_equal(transport->lane_busy(s.lane[0]), 0);
+	assert_int_equal(s.tally[0].n_cancelled, 1);
+	assert_ok(send_job(s.lane[0], 10)); /* this one is not aborted */
+	assert_int_equal(transport->lane_busy(s.lane[0]), 1);
+	transport->lane_abort(s.lane[0]);
+	close_scene(&s);
+}
+
 static void
 test_bad_urls_and_no_memory(void **state)
 {
@@ -269,14 +391,21 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    PUSH_TESTS,
-	    cmocka_unit_test(test_a_stalled_worker_holds_no_more_than_the_limit),
-	    cmocka_unit_test(test_a_job_longer_than_the_limit),
-	    cmocka_unit_test(test_the_least_burdened_gets_the_next),
-	    cmocka_unit_test(test_jobs_are_dealt_alike),
-	    cmocka_unit_test(test_with_tcp_what_is_not_acknowledged_is_not_taken),
-	    cmocka_unit_test(test_with_tcp_an_orderly_end_is_no_reset),
-	    cmocka_unit_test(test_bad_urls_and_no_memory),
+		PUSH_TESTS,
+		cmocka_unit_test(test_a_stalled_worker_holds_no_more_than_the_limit),
+		cmocka_unit_test(test_a_job_longer_than_the_limit),
+		cmocka_unit_test(test_the_least_burdened_gets_the_next),
+		cmocka_unit_test(test_jobs_are_dealt_alike),
+		cmocka_unit_test(test_with_tcp_what_is_not_acknowledged_is_not_taken),
+		cmocka_unit_test(test_with_tcp_an_orderly_end_is_no_reset),
+#if !defined(__SANITIZE_THREAD__)
+		cmocka_unit_test(test_a_new_connection_is_filled_at_once),
+#endif
+		cmocka_unit_test(test_one_that_has_hung_up_gets_no_more),
+		cmocka_unit_test(test_a_job_that_is_flushed_behind_its_abort),
+		cmocka_unit_test(test_bad_urls_and_no_memory),
 	};
+	sem_init(&is_held, 0, 0);
+	sem_init(&may_go_on, 0, 0);
 	return (cmocka_run_group_tests(tests, NULL, NULL));
 }
