@@ -263,8 +263,8 @@ queue_verbs_print_table(void)
 
 	spr_config_print_table(&config, "verb-option", stdout);
 	for (size_t i = 0; i < N_VERBS; i++)
-		printf("verb\t%s\t%s\turl,timeout,tls-ca,tls-cert,tls-key,json,limit,\t%s\n", verbs[i].name,
-		       verbs[i].arguments, verbs[i].help);
+		printf("verb\t%s\t%s\turl,timeout,tls-ca,tls-cert,tls-key,json,limit,\t%s\n",
+		       verbs[i].name, verbs[i].arguments, verbs[i].help);
 }
 
 static int
