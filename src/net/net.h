@@ -103,6 +103,7 @@ typedef struct spr_rep_config {
 typedef struct spr_transport {
 	const char *name;
 
+	uint64_t stream_ns; /* messages that come closer together are a stream; 0: as the user likes */
 	spr_err (*pull_open)(spr_pull **out, const spr_pull_config *config);
 	/* bound gets the URL really bound (port 0 resolved); SPR_URL_MAX bytes. */
 	spr_err (*pull_listen)(spr_pull *pull, const char *url, char *bound);
@@ -112,6 +113,7 @@ typedef struct spr_transport {
 	void (*pull_stop)(spr_pull *pull);  /* when it returns no callback runs or will */
 	void (*pull_close)(spr_pull *pull); /* after stop; NULL is fine */
 
+	unsigned lane_slots; /* that a lane should have; 0: as the user likes */
 	spr_err (*push_open)(spr_push **out, const spr_push_config *config);
 	spr_err (*push_listen)(spr_push *push, const char *url, char *bound);
 	spr_err (*push_dial)(spr_push *push, const char *url);

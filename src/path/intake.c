@@ -18,7 +18,7 @@
 #include "base/ring.h"
 #include "base/sync.h"
 
-/* Messages closer together than this come in a stream: see feed(). */
+/* Messages closer together than this come in a stream, unless the transport knows better: see feed(). */
 #define STREAM_NS 25000
 
 #define SPILL_DEPTH 16 /* half a ring when that is less: a full ring must always spill */
@@ -46,6 +46,7 @@ struct spr_intake {
 	/* constant after new */
 	spr_intake_config config;
 	spr_pull *pull;
+	uint64_t stream_ns;
 	receiver *receivers;
 	fed *fed;       /* one a dispatcher */
 	size_t reserve; /* of the budget, for receives that are armed */
@@ -69,7 +70,7 @@ feed(spr_intake *intake, unsigned d, uint64_t received_ns)
 	uint64_t before_ns = atomic_load_explicit(last_ns, memory_order_relaxed);
 
 	atomic_store_explicit(last_ns, received_ns, memory_order_relaxed);
-	if (received_ns - before_ns < STREAM_NS)
+	if (received_ns - before_ns < intake->stream_ns)
 		spr_waiter_wake(waiter);
 	else
 		spr_waiter_offer(waiter);
@@ -308,6 +309,8 @@ spr_intake_new(spr_intake **out, const spr_intake_config *config)
 	if (intake == NULL)
 		return (SPR_E_NOMEM);
 	intake->config = *config;
+	intake->stream_ns =
+	    config->transport->stream_ns != 0 ? config->transport->stream_ns : STREAM_NS;
 	intake->reserve = config->receivers * config->max_message;
 	intake->spill_depth =
 	    config->ring_slots / 2 < SPILL_DEPTH ? config->ring_slots / 2 : SPILL_DEPTH;

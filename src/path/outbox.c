@@ -46,6 +46,7 @@ struct spr_outbox_lane {
 struct spr_outbox {
 	/* constant after new */
 	spr_outbox_config config;
+	unsigned slots; /* of a lane */
 	spr_push *push;
 	spr_outbox_lane *lanes;
 	char id_head[SPREADER_JOB_ID_MAX]; /* {"id":"<instance>- */
@@ -90,7 +91,7 @@ give_back_slot(spr_outbox_lane *lane)
 	unsigned left = atomic_fetch_sub_explicit(&lane->n_out, 1, memory_order_seq_cst) - 1;
 
 	/* E11: as above; whoever is last sees all that came back */
-	if (left <= SPR_OUTBOX_SLOTS / 2 &&
+	if (left <= lane->outbox->slots / 2 &&
 	    atomic_load_explicit(&lane->bytes_out, memory_order_seq_cst) <= lane->max_out / 2)
 		spr_waiter_notify_and_help(lane->waiter, SPR_WANT_SLOT);
 }
@@ -195,6 +196,17 @@ on_batch_done(void *lane_arg, void *cookie, size_t len, spr_err result)
 	give_back_slot(lane);                         /* last: this thread may be lent the turn */
 }
 
+/* What waits for TCP stands there for a while, and is in the kernel. */
+static unsigned
+slots_of(const spr_outbox_config *config)
+{
+	unsigned slots = config->transport->lane_slots;
+
+	if (slots == 0)
+		slots = SPR_OUTBOX_SLOTS;
+	return (config->awaits_tcp ? 4 * slots : slots);
+}
+
 spr_err
 spr_outbox_new(spr_outbox **out, const spr_outbox_config *config)
 {
@@ -210,6 +222,7 @@ spr_outbox_new(spr_outbox **out, const spr_outbox_config *config)
 	if (outbox == NULL)
 		return (SPR_E_NOMEM);
 	outbox->config = *config;
+	outbox->slots = slots_of(config);
 	if (config->instance != NULL) {
 		outbox->id_head_len = (size_t)snprintf(outbox->id_head, sizeof(outbox->id_head),
 						       "{\"id\":\"%s-", config->instance);
@@ -241,7 +254,7 @@ free_lane(spr_outbox_lane *self)
 {
 	if (self->open != NULL)
 		self->outbox->config.transport->out_free(&self->open->out);
-	for (unsigned i = 0; self->batches != NULL && i < SPR_OUTBOX_SLOTS; i++)
+	for (unsigned i = 0; self->batches != NULL && i < self->outbox->slots; i++)
 		spr_batch_fini(&self->batches[i]);
 	spr_mem_free(self->batches);
 	spr_mem_free(self);
@@ -250,8 +263,8 @@ free_lane(spr_outbox_lane *self)
 static bool
 make_batches(spr_outbox_lane *self)
 {
-	self->batches = spr_mem_zalloc_aligned(SPR_OUTBOX_SLOTS * sizeof(spr_batch));
-	for (unsigned i = 0; self->batches != NULL && i < SPR_OUTBOX_SLOTS; i++) {
+	self->batches = spr_mem_zalloc_aligned(self->outbox->slots * sizeof(spr_batch));
+	for (unsigned i = 0; self->batches != NULL && i < self->outbox->slots; i++) {
 		self->batches[i].has_numbers = self->outbox->config.jobs != NULL;
 		spr_freelist_push(&self->free, &self->batches[i].link);
 	}
@@ -273,7 +286,7 @@ spr_outbox_lane_open(spr_outbox_lane **out, spr_outbox *outbox, unsigned d)
 	if (self->max_out < LEAST_OUT)
 		self->max_out = LEAST_OUT;
 	if ((outbox->config.batch_bytes > 0 && !make_batches(self)) ||
-	    (rv = outbox->config.transport->lane_open(&self->lane, outbox->push, SPR_OUTBOX_SLOTS,
+	    (rv = outbox->config.transport->lane_open(&self->lane, outbox->push, outbox->slots,
 						      self)) != SPR_OK) {
 		free_lane(self);
 		return (rv);
