@@ -49,6 +49,7 @@ first_before(const spr_credits *credits, uint64_t ticket)
 	if (atomic_load_explicit(&credits->n_waiting, memory_order_seq_cst) == 0)
 		return (NULL);
 	for (unsigned d = 0; d < SPR_CREDITS_PLACES; d++) {
+		/* E11: as above */
 		uint64_t other =
 		    atomic_load_explicit(&credits->place[d].ticket, memory_order_seq_cst);
 

@@ -317,10 +317,10 @@ use_perl(flow *f, const char *way, const char *intake, const char *outbox)
 	spr_proc *worker;
 
 	subscribe(f, "UN", "http://a");
-	worker = spr_proc_start(f->dir, "worker", FLAGS("perl", NANO_PL, "pull", way, outbox),
-				NULL);
-	(void)spr_proc_start(f->dir, "producer",
-			     FLAGS("perl", NANO_PL, "push", way, intake, BODY), NULL);
+	worker =
+	    spr_proc_start(f->dir, "worker", FLAGS("perl", NANO_PL, "pull", way, outbox), NULL);
+	(void)spr_proc_start(f->dir, "producer", FLAGS("perl", NANO_PL, "push", way, intake, BODY),
+			     NULL);
 	expect_printed(worker, JOB "\n" JOB "\n");
 	finish(f);
 }

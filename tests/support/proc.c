@@ -86,8 +86,7 @@ make_environment(const char *const env[])
 	for (size_t i = 0; i < n_extra; i++)
 		made[n++] = strdup(env[i]);
 	for (char **e = environ; *e != NULL; e++)
-		if (strncmp(*e, "SPREADER_", 9) != 0 ||
-		    strncmp(*e, "SPREADER_TRANSPORT=", 19) == 0)
+		if (strncmp(*e, "SPREADER_", 9) != 0 || strncmp(*e, "SPREADER_TRANSPORT=", 19) == 0)
 			made[n++] = strdup(*e);
 	return (made);
 }
