@@ -366,15 +366,21 @@ static spr_err
 remember(spr_daemon *daemon, spr_socket_kind kind, const char *bound)
 {
 	spr_listening *self = &daemon->listening[kind];
-	char **grown = spr_mem_realloc(self->url, (self->n + 1) * sizeof(char *));
+	char *url = spr_mem_strdup(bound);
+	char **grown;
+	spr_err rv = SPR_E_NOMEM;
 
-	if (grown == NULL)
-		return (SPR_E_NOMEM);
-	self->url = grown;
-	if ((self->url[self->n] = spr_mem_strdup(bound)) == NULL)
-		return (SPR_E_NOMEM);
-	self->n++;
-	return (SPR_OK);
+	pthread_mutex_lock(&daemon->listening_mutex);
+	if (url != NULL &&
+	    (grown = spr_mem_realloc(self->url, (self->n + 1) * sizeof(char *))) != NULL) {
+		self->url = grown;
+		self->url[self->n++] = url;
+		url = NULL;
+		rv = SPR_OK;
+	}
+	pthread_mutex_unlock(&daemon->listening_mutex);
+	spr_mem_free(url);
+	return (rv);
 }
 
 static spr_err
@@ -645,6 +651,7 @@ spr_daemon_run(spr_options *options, int argc, char **argv, char **envp)
 
 	if (daemon == NULL)
 		return (SPR_EXIT_FAILURE);
+	pthread_mutex_init(&daemon->listening_mutex, NULL);
 	daemon->options = options;
 	daemon->argc = argc;
 	daemon->argv = argv;
@@ -664,6 +671,7 @@ spr_daemon_run(spr_options *options, int argc, char **argv, char **envp)
 		spr_mem_free(daemon->listening[i].url);
 	}
 	spr_notify_close(&daemon->notify);
+	pthread_mutex_destroy(&daemon->listening_mutex);
 	spr_mem_free(daemon);
 	return (code);
 }

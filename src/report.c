@@ -96,22 +96,24 @@ spr_report_checks(void *arg, spr_probe probe, spr_check *checks)
 }
 
 static void
-add_listening(const spr_daemon *daemon, cJSON *object)
+add_listening(spr_daemon *daemon, cJSON *object)
 {
 	cJSON *listening = cJSON_AddObjectToObject(object, "listening");
 
+	pthread_mutex_lock(&daemon->listening_mutex);
 	for (unsigned i = 0; i < SPR_N_SOCKETS; i++) {
 		cJSON *urls = cJSON_AddArrayToObject(listening, socket_names[i]);
 
 		for (unsigned k = 0; k < daemon->listening[i].n; k++)
 			cJSON_AddItemToArray(urls, cJSON_CreateString(daemon->listening[i].url[k]));
 	}
+	pthread_mutex_unlock(&daemon->listening_mutex);
 }
 
 void
 spr_report_health(void *arg, void *object)
 {
-	const spr_daemon *daemon = arg;
+	spr_daemon *daemon = arg;
 	spr_check found[SPR_CHECKS_MAX];
 	unsigned n = spr_report_checks(arg, SPR_PROBE_READY, found);
 	bool is_all_ready = true;
@@ -127,7 +129,7 @@ spr_report_health(void *arg, void *object)
 }
 
 static char *
-ready_text(const spr_daemon *daemon)
+ready_text(spr_daemon *daemon)
 {
 	cJSON *root = cJSON_CreateObject();
 	char *text;

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <pthread.h>
 #include "base/notify.h"
 #include "control/http_adapter.h"
 #include "control/rep_adapter.h"
@@ -56,12 +57,15 @@ typedef struct spr_daemon {
 	spr_control *control;
 	spr_rep_adapter *control_rep;
 	spr_http_adapter *http;
-	spr_listening listening[SPR_N_SOCKETS];
 	spr_notifications notifications;
 	spr_control_env control_env;
 
 	/* written by main, read by control and http */
 	atomic_bool is_ready;
+
+	/* main fills it while control answers already; the mutex is taken alone */
+	pthread_mutex_t listening_mutex;
+	spr_listening listening[SPR_N_SOCKETS];
 
 	/* main's alone */
 	spr_notify notify;
