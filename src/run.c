@@ -113,6 +113,8 @@ static void
 reload(spr_daemon *daemon)
 {
 	spr_err rv = spr_options_reload(daemon->options, daemon->argc, daemon->argv, daemon->envp);
+	bool is_whole =
+	    true; /* nobody waits for new certificates behind a line that says otherwise */
 
 	if (rv != SPR_OK) {
 		spr_error("RELOAD-FAILED", "why=\"%s\"", spr_error_text(rv));
@@ -122,11 +124,18 @@ reload(spr_daemon *daemon)
 	spr_report_set_leases(daemon);
 	spr_dead_letter_reopen(daemon->dead_letter);
 	if ((rv = spr_tls_load(daemon->options->tls_cert, daemon->options->tls_key,
-			       daemon->options->tls_ca)) != SPR_OK)
+			       daemon->options->tls_ca)) != SPR_OK) {
 		spr_error("RELOAD-FAILED", "why=\"%s; the certificates before stay\"",
 			  spr_error_text(rv));
-	if ((rv = spr_http_adapter_reload(daemon->http)) != SPR_OK)
-		spr_error("RELOAD-FAILED", "why=\"%s\"", spr_error_text(rv));
+		is_whole = false;
+	}
+	if ((rv = spr_http_adapter_reload(daemon->http)) != SPR_OK) {
+		spr_error("RELOAD-FAILED", "why=\"%s; the token before stays\"",
+			  spr_error_text(rv));
+		is_whole = false;
+	}
+	if (!is_whole)
+		return;
 	spr_info("RELOADED", "file=\"%s\"",
 		 daemon->options->config != NULL ? daemon->options->config : "");
 }

@@ -1,6 +1,6 @@
 /*
  * verbs - the control operations: one table, each a function from a JSON request to a JSON reply.
- * No sockets here: the REP adapter (and later HTTP) calls in.
+ * No sockets here: the REP adapter and HTTP call in.
  *
  * Two threads have the role control: the reader runs verbs marked READ, and parses every request;
  * the writer is the only one that changes the store and the subscriptions, and joins whatever
