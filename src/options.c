@@ -410,7 +410,8 @@ spr_options_print(const spr_options *options, unsigned callback_threads, FILE *o
 		spr_config_print_value(&config, i, out);
 		fprintf(out, "  (%s", spr_config_origin_name(options->origins[i]));
 		print_machine(options, i, out);
-		if (i == SPR_OPTION_receivers && callback_threads > 0)
+		if (i == SPR_OPTION_receivers && callback_threads > 0 &&
+		    options->transport == SPR_TRANSPORT_NNG)
 			fprintf(out, "; nng runs their callbacks on %u threads", callback_threads);
 		fputs(")\n", out);
 	}

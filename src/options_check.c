@@ -315,7 +315,8 @@ spr_options_check(const spr_options *options)
 {
 	spr_err rv = SPR_OK;
 
-	if ((rv = check_urls(options)) == SPR_OK && (rv = check_native(options)) == SPR_OK &&
+	/* what the transport cannot serve before what is missing for it */
+	if ((rv = check_native(options)) == SPR_OK && (rv = check_urls(options)) == SPR_OK &&
 	    (rv = check_sockets(options)) == SPR_OK && (rv = check_receipts(options)) == SPR_OK &&
 	    (rv = check_mixed(options)) == SPR_OK && (rv = check_tcp(options)) == SPR_OK &&
 	    (rv = check_hosts(options, SPR_OPTION_callback_allow, &options->callback_allow)) ==

@@ -359,6 +359,10 @@ test_print(void **state)
 	assert_string_equal(print_line(&o, "confirm"), "confirm = push  (default)");
 	assert_string_equal(print_line(&o, "dead-letter"), "dead-letter = none  (default)");
 	spr_options_free(&o);
+	/* its receivers are threads themselves */
+	assert_int_equal(parse(&o, "--transport native"), SPR_OK);
+	assert_string_equal(print_line(&o, "receivers"), "receivers = 2  (default)");
+	spr_options_free(&o);
 }
 
 /* --- file and reload

@@ -40,6 +40,8 @@ static const struct {
      "--control-listen: ws:// and other schemes cannot share the control socket"},
     {"--transport native --intake-listen ws://127.0.0.1:0/", SPR_E_CONFIG,
      "--intake-listen: ws://127.0.0.1:0/" NOT_NATIVE},
+    {"--transport native --outbox-listen tls+tcp://127.0.0.1:0", SPR_E_CONFIG,
+     "--outbox-listen: tls+tcp://127.0.0.1:0" NOT_NATIVE},
     {"--transport native --intake-dial abstract://a", SPR_E_CONFIG,
      "--intake-dial: abstract://a" NOT_NATIVE},
     {"--transport native --outbox-dial tcp://h:1 --outbox-dial ws://h:1/", SPR_E_CONFIG,
