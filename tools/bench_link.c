@@ -160,7 +160,9 @@ bench_link_dial(bench_link *link, const char *url, bench_protocol mine, uint64_t
 	while (!dial_once(link, &to, mine)) {
 		if (spr_clock_now_ns() >= end_ns)
 			return (spr_fail(SPR_E_ADDRESS,
-					 "%s: nobody is there who speaks its protocol", url));
+					 "%s: nobody is there who speaks its protocol; start one "
+					 "there, give another address, or --daemon FILE",
+					 url));
 		nanosleep(&retry, NULL);
 	}
 	return (SPR_OK);

@@ -125,8 +125,16 @@ no_answer(const ctl *c)
 }
 
 static int
-unreachable(const ctl *c, const char *why)
+unreachable(const ctl *c, int error)
 {
+	const char *why = nng_strerror(error);
+
+	/* with TLS whoever does not like a certificate hangs up, and does not say why */
+	if (spr_tls_is_url(c->options.url) && error != NNG_ECONNREFUSED)
+		return (ctl_fail(CTL_UNREACHABLE,
+				 "cannot reach %s at %s: %s; see whether --tls-ca is of its "
+				 "authority and --tls-cert of one that it takes, or start it, %s",
+				 c->peer, c->options.url, why, c->remedy));
 	return (ctl_fail(CTL_UNREACHABLE, "cannot reach %s at %s: %s; start it, %s", c->peer,
 			 c->options.url, why, c->remedy));
 }
@@ -141,7 +149,7 @@ dial_in_time(const ctl *c)
 	int rv = start_dial();
 
 	if (rv != 0)
-		return (unreachable(c, strerror(rv)));
+		return (unreachable(c, NNG_ESYSERR + rv));
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	ns = (uint64_t)until.tv_nsec + c->options.timeout_ns;
 	until.tv_sec += (time_t)(ns / SPR_NS_PER_S);
@@ -153,7 +161,7 @@ dial_in_time(const ctl *c)
 	pthread_mutex_unlock(&dialling.lock);
 	if (result == NNG_ETIMEDOUT)
 		return (no_answer(c));
-	return (result == 0 ? CTL_OK : unreachable(c, nng_strerror(result)));
+	return (result == 0 ? CTL_OK : unreachable(c, result));
 }
 
 /* Files for a URL without TLS are let be: the environment may name them once for all. */
@@ -172,7 +180,7 @@ secure(const ctl *c)
 		return (ctl_fail(CTL_USAGE, "%s", spr_error_text(rv)));
 	nrv = nng_dialer_set_ptr(dialling.dialer, NNG_OPT_TLS_CONFIG, config);
 	nng_tls_config_free(config);
-	return (nrv == 0 ? CTL_OK : unreachable(c, nng_strerror(nrv)));
+	return (nrv == 0 ? CTL_OK : unreachable(c, nrv));
 }
 
 static int
@@ -191,7 +199,7 @@ connect_once(ctl *c)
 	if (rv == 0)
 		rv = nng_socket_set_size(c->socket, NNG_OPT_RECVMAXSZ, REPLY_MAX);
 	if (rv != 0)
-		return (unreachable(c, nng_strerror(rv)));
+		return (unreachable(c, rv));
 	if ((rv = nng_dialer_create(&dialling.dialer, c->socket, c->options.url)) != 0)
 		return (ctl_fail(CTL_USAGE, "--url: %s is not an address such as %s: %s",
 				 c->options.url, SPREADER_CONTROL_URL, nng_strerror(rv)));
@@ -217,7 +225,7 @@ transfer(ctl *c, const void *text, size_t len)
 		rv = nng_recvmsg(c->socket, &c->reply, 0);
 	if (rv == NNG_ETIMEDOUT)
 		return (no_answer(c));
-	return (rv == 0 ? CTL_OK : unreachable(c, nng_strerror(rv)));
+	return (rv == 0 ? CTL_OK : unreachable(c, rv));
 }
 
 int

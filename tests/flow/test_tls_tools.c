@@ -60,13 +60,14 @@ test_spreaderctl(void **state)
 	run(f, FLAGS(CTL, "list", "--url", url, AS(f, "good"), NOBODY(f, "ca")), NULL, 0,
 	    "http://a", "");
 	/* whom the daemon does not take, or who does not take the daemon */
-	run(f, FLAGS(CTL, "list", "--url", url, NOBODY(f, "ca")), NULL, 69, "", "cannot reach");
+	run(f, FLAGS(CTL, "list", "--url", url, NOBODY(f, "ca")), NULL, 69, "",
+	    "--tls-cert of one");
 	run(f, FLAGS(CTL, "list", "--url", url, AS(f, "foreign"), NOBODY(f, "ca")), NULL, 69, "",
-	    "cannot reach");
+	    "--tls-cert of one");
 	run(f, FLAGS(CTL, "list", "--url", url, AS(f, "expired"), NOBODY(f, "ca")), NULL, 69, "",
-	    "cannot reach");
+	    "--tls-cert of one");
 	run(f, FLAGS(CTL, "list", "--url", url, AS(f, "good"), NOBODY(f, "other-ca")), NULL, 69, "",
-	    "cannot reach");
+	    "--tls-cert of one");
 	/* what is wrong with the flags */
 	run(f, FLAGS(CTL, "list", "--url", url), NULL, 2, "", "needs --tls-ca");
 	run(f, FLAGS(CTL, "list", "--url", url, TRUST(f, "none")), NULL, 2, "",
