@@ -16,6 +16,9 @@
 #include "base/crash_point.h"
 #include "base/sync.h"
 
+#define AHEAD     8  /* jobs */
+#define FAR_AHEAD 16 /* callbacks */
+
 static bool
 make_room(spr_fanout *fanout, size_t len)
 {
@@ -202,6 +205,20 @@ open_next(spr_fanout *fanout, const spr_fanout_env *env, spr_job_key key, uint32
 	return (opened);
 }
 
+/* A large fan-out's callbacks, and the places of their jobs, come from memory: they are asked for some jobs ahead. */
+static void
+foresee(const spr_fanout *fanout, const spr_fanout_env *env)
+{
+	size_t at = fanout->next + FAR_AHEAD;
+
+	if (at < fanout->matches.n)
+		__builtin_prefetch(fanout->matches.callback[at]);
+	at = fanout->next + AHEAD;
+	if (env->jobs != NULL && at < fanout->matches.n)
+		spr_jobs_foresee(env->jobs,
+				 spr_job_key_of(&fanout->source, fanout->matches.callback[at]));
+}
+
 /* False: blocked, nothing happened but that the job may be open now. */
 static bool
 post_next(spr_fanout *fanout, const spr_fanout_env *env, spr_outbox_lane *lane, counts *back)
@@ -217,6 +234,7 @@ post_next(spr_fanout *fanout, const spr_fanout_env *env, spr_outbox_lane *lane, 
 	spr_job_opened opened = SPR_JOB_OPENED;
 	spr_post posted = SPR_POST_FAILED;
 
+	foresee(fanout, env);
 	if (env->has_ids) {
 		key = spr_job_key_of(&fanout->source, callback);
 		job.key = &key;

@@ -178,6 +178,12 @@ open_again(spr_jobs *jobs, spr_key_spot *spot, spr_job_opened *opened, uint32_t 
 	}
 }
 
+void
+spr_jobs_foresee(spr_jobs *jobs, spr_job_key key)
+{
+	__builtin_prefetch(spr_key_bucket_of(&jobs->table, key.low), 1);
+}
+
 spr_job_opened
 spr_jobs_open(spr_jobs *jobs, spr_job_key key, uint32_t owner, uint32_t *head, uint32_t *n_chain,
 	      uint32_t *job)

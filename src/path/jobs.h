@@ -61,6 +61,9 @@ void spr_jobs_free(spr_jobs *jobs);
 /* [any] The table's, as many as it has entries; they live as long as it does. */
 spr_credits *spr_jobs_credits(spr_jobs *jobs);
 
+/* [any] It will be opened soon: its place is on its way into the cache meanwhile. */
+void spr_jobs_foresee(spr_jobs *jobs, spr_job_key key);
+
 typedef enum spr_job_opened {
 	SPR_JOB_OPENED,    /* *job is open: it is to be pushed */
 	SPR_JOB_RECEIPTED, /* it has its receipt from an earlier attempt: nothing to do */

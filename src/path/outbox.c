@@ -41,6 +41,7 @@ struct spr_outbox_lane {
 	spr_stack free;                            /* batches */
 	_Alignas(SPR_CACHELINE) atomic_uint n_out; /* sent and not ended */
 	_Atomic size_t bytes_out;                  /* the same, of batches */
+	_Atomic uint64_t taken;                    /* of those that ended well */
 };
 
 struct spr_outbox {
@@ -55,7 +56,6 @@ struct spr_outbox {
 
 	/* written by dispatchers and completions */
 	_Alignas(SPR_CACHELINE) _Atomic size_t bytes;
-	_Atomic uint64_t taken;
 
 	/* written by completions and pipe events */
 	_Alignas(SPR_CACHELINE) atomic_uint abort_reason;
@@ -142,11 +142,11 @@ end_pushes(spr_outbox *outbox, spr_notification *notification, uint32_t n, const
 }
 
 static void
-count_taken(spr_outbox *outbox, uint32_t n_jobs, size_t bytes)
+count_taken(spr_outbox_lane *lane, uint32_t n_jobs, size_t bytes)
 {
 	spr_count_add(SPR_C_JOBS_POSTED, n_jobs);
 	spr_count_add(SPR_C_JOB_BYTES, bytes);
-	atomic_fetch_add_explicit(&outbox->taken, 1,
+	atomic_fetch_add_explicit(&lane->taken, 1,
 				  memory_order_relaxed /* watched for standing still */);
 }
 
@@ -159,7 +159,7 @@ on_job_done(void *lane_arg, void *cookie, size_t len, spr_err result)
 	spr_completed completed = {0};
 
 	if (result == SPR_OK)
-		count_taken(outbox, 1, len);
+		count_taken(lane, 1, len);
 	give_back_bytes(outbox, len);
 	end_pushes(outbox, owner_of(outbox, cookie), 1,
 		   outbox->config.jobs != NULL ? &number : NULL, result, &completed);
@@ -177,7 +177,7 @@ on_batch_done(void *lane_arg, void *cookie, size_t len, spr_err result)
 	spr_completed completed = {0};
 
 	if (result == SPR_OK)
-		count_taken(outbox, batch->n_jobs,
+		count_taken(lane, batch->n_jobs,
 			    len - (batch->n_jobs - 1)); /* without the line breaks */
 	give_back_bytes(outbox, batch->size);
 	for (uint32_t i = 0; i < batch->n_shares; i++) {
@@ -555,8 +555,12 @@ spr_outbox_lane_out(const spr_outbox_lane *self)
 uint64_t
 spr_outbox_taken(const spr_outbox *outbox)
 {
-	return (atomic_load_explicit(&outbox->taken,
-				     memory_order_relaxed /* watched for standing still */));
+	uint64_t sum = 0;
+
+	for (const spr_outbox_lane *self = outbox->lanes; self != NULL; self = self->next)
+		sum += atomic_load_explicit(&self->taken,
+					    memory_order_relaxed /* watched for standing still */);
+	return (sum);
 }
 
 size_t
