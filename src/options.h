@@ -96,15 +96,8 @@ typedef enum spr_intake_format {
 	SPR_INTAKE_ENVELOPE,
 	SPR_INTAKE_BARE
 } spr_intake_format;
-typedef enum spr_transport_choice {
-	SPR_TRANSPORT_NNG,
-	SPR_TRANSPORT_NATIVE
-} spr_transport_choice;
-typedef enum spr_confirm {
-	SPR_CONFIRM_PUSH,
-	SPR_CONFIRM_TCP,
-	SPR_CONFIRM_RECEIPT
-} spr_confirm;
+typedef enum spr_transport_choice { SPR_TRANSPORT_NNG, SPR_TRANSPORT_NATIVE } spr_transport_choice;
+typedef enum spr_confirm { SPR_CONFIRM_PUSH, SPR_CONFIRM_TCP, SPR_CONFIRM_RECEIPT } spr_confirm;
 typedef enum spr_message_payload { SPR_PAYLOAD_STRING, SPR_PAYLOAD_OBJECT } spr_message_payload;
 typedef enum spr_no_subscribers {
 	SPR_NO_SUBSCRIBERS_ACK,

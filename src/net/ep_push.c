@@ -72,10 +72,12 @@ wants_poll(spr_ep_hub *hub, bool has_progressed)
 	spr_push *push = (spr_push *)(void *)SPR_STACK_CONTAINER(hub, spr_ep_deal, hub);
 	unsigned ms;
 
+	/* relaxed, all: as said above */
 	if (has_progressed)
 		atomic_store_explicit(&push->poll_ms, POLL_MS, memory_order_relaxed);
 	if (atomic_exchange_explicit(&push->is_polling, true, memory_order_relaxed))
 		return;
+	/* relaxed, both: as said above */
 	ms = atomic_load_explicit(&push->poll_ms, memory_order_relaxed);
 	atomic_store_explicit(&push->poll_ms, ms * 2 > POLL_MS_MAX ? POLL_MS_MAX : ms * 2,
 			      memory_order_relaxed);
@@ -253,6 +255,7 @@ spr_ep_lane_send(spr_push_lane *lane, spr_out *out, void *cookie)
 	frame->cookie = cookie;
 	/* relaxed, all: the owner alone writes n_sent; an abort is looked for again in the turn */
 	frame->aborts = atomic_load_explicit(&lane->n_aborts, memory_order_relaxed);
+	/* relaxed: the owner alone writes it */
 	atomic_store_explicit(&lane->n_sent,
 			      atomic_load_explicit(&lane->n_sent, memory_order_relaxed) + 1,
 			      memory_order_relaxed);

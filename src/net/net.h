@@ -42,11 +42,13 @@ typedef struct spr_pipe_events {
 
 typedef struct spr_pull_config {
 	const char *socket; /* for the log: "intake" */
-	const char *thread; /* of the threads' names, where a receive has one; at most 8 characters: "receiver" */
+	const char *
+	    thread; /* of the threads' names, where a receive has one; at most 8 characters: "receiver" */
 	unsigned receives;
 	size_t max_message; /* a longer one costs its sender the connection */
-	size_t max_bytes;   /* what may be kept for the sake of messages that are held, above their own bytes */
-	uint64_t spin_ns;   /* how long a receive with a thread polls before it sleeps */
+	size_t
+	    max_bytes; /* what may be kept for the sake of messages that are held, above their own bytes */
+	uint64_t spin_ns; /* how long a receive with a thread polls before it sleeps */
 	spr_pipe_events pipes;
 	/*
 	 * [nng-cb, serial per receive] Takes buf over (one reference). True: receive again at once.
@@ -103,7 +105,8 @@ typedef struct spr_rep_config {
 typedef struct spr_transport {
 	const char *name;
 
-	uint64_t stream_ns; /* messages that come closer together are a stream; 0: as the user likes */
+	uint64_t
+	    stream_ns; /* messages that come closer together are a stream; 0: as the user likes */
 	spr_err (*pull_open)(spr_pull **out, const spr_pull_config *config);
 	/* bound gets the URL really bound (port 0 resolved); SPR_URL_MAX bytes. */
 	spr_err (*pull_listen)(spr_pull *pull, const char *url, char *bound);

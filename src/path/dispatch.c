@@ -59,6 +59,7 @@ typedef struct spr_dispatcher {
 	/* the outbox has taken nothing since then; 0: nothing waits for it */
 	uint64_t stalled_since_ns;
 	uint64_t taken_when_stalled;
+	uint64_t look_at_ns; /* when its thread looks again at an outbox that is full */
 	spr_fanout fanouts[SPR_OPEN_FANOUTS];
 
 	/* written by the dispatcher, read by main */
@@ -190,6 +191,33 @@ check_outbox_timeout(spr_dispatcher *self)
 	self->is_blocked = false;
 	self->stalled_since_ns = 0;
 	return (1);
+}
+
+static void
+wake_by(spr_dispatcher *self, uint64_t at_ns)
+{
+	if (self->agent.wake_at_ns == 0 || at_ns < self->agent.wake_at_ns)
+		self->agent.wake_at_ns = at_ns;
+}
+
+/*
+ * The outbox is full: workers that stand still may have all that is out, while others have nothing to do. A guest asks for the
+ * thread only if it is not to come anyway. Units of work done.
+ */
+static unsigned
+look_at_outbox(spr_dispatcher *self)
+{
+	uint64_t now_ns, at_ns;
+
+	if (!self->is_blocked)
+		return (0);
+	now_ns = spr_clock_now_ns();
+	at_ns = spr_outbox_look_again(self->lane, now_ns);
+	if (at_ns > now_ns && self->look_at_ns <= now_ns) {
+		self->look_at_ns = at_ns;
+		wake_by(self, at_ns);
+	}
+	return (at_ns == now_ns);
 }
 
 /* True when it got its credits, or was failed: it waits no more. */
@@ -401,7 +429,7 @@ turn(spr_dispatcher *self, unsigned documents, unsigned jobs)
 	self->goes_on = read >= documents || (self->open_head != NULL && !self->is_blocked);
 	/* before the turn is called over: the drain waits for what it sees */
 	spr_outbox_end_turn(self->lane, self->goes_on);
-	timed_out = check_outbox_timeout(self);
+	timed_out = check_outbox_timeout(self) + look_at_outbox(self);
 	self->goes_on |= timed_out > 0; /* what was blocked is not any more */
 	/* release: who reads false (the drain) sees all that was done before */
 	if (self->message == NULL && self->open_head == NULL && self->waiting == NULL &&
@@ -415,7 +443,12 @@ turn(spr_dispatcher *self, unsigned documents, unsigned jobs)
 static unsigned
 do_work(void *state)
 {
-	return (turn(state, TURN_DOCUMENTS, SPR_SLICE_JOBS));
+	spr_dispatcher *self = state;
+	unsigned n = turn(self, TURN_DOCUMENTS, SPR_SLICE_JOBS);
+
+	if (self->look_at_ns > self->now_ns)
+		wake_by(self, self->look_at_ns);
+	return (n);
 }
 
 /* What is left is the dispatcher's own: more documents than a guest reads, more jobs than it posts. */

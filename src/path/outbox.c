@@ -22,6 +22,9 @@
 #define FULL_BATCHES 2
 #define LEAST_OUT    ((size_t)256 << 10)
 
+#define PATIENCE_NS (20 * SPR_NS_PER_MS) /* until what is out counts as standing still */
+#define FORGET_NS   (1 * SPR_NS_PER_S)   /* until that is looked for anew */
+
 #define PREFETCH 8 /* notifications ahead: another thread wrote them last */
 
 struct spr_outbox_lane {
@@ -36,6 +39,12 @@ struct spr_outbox_lane {
 	/* written by the dispatcher */
 	spr_batch *open;
 	bool has_posted; /* since the last turn's end */
+	unsigned n_sent;
+	unsigned ended_then; /* of them, and none since still_since_ns */
+	uint64_t still_since_ns, held_since_ns;
+	/* the same, read by completions: with workers that stand still, and not counted as being in the way */
+	atomic_uint n_held;
+	_Atomic size_t bytes_held;
 
 	/* written by the dispatcher and by completions */
 	spr_stack free;                            /* batches */
@@ -89,10 +98,14 @@ give_back_slot(spr_outbox_lane *lane)
 {
 	/* E11: seq_cst against the wants that the dispatcher declares */
 	unsigned left = atomic_fetch_sub_explicit(&lane->n_out, 1, memory_order_seq_cst) - 1;
+	/* E11, all: as above; whoever is last sees all that came back */
+	unsigned n_held = atomic_load_explicit(&lane->n_held, memory_order_seq_cst);
+	size_t held = atomic_load_explicit(&lane->bytes_held, memory_order_seq_cst);
 
-	/* E11: as above; whoever is last sees all that came back */
-	if (left <= lane->outbox->slots / 2 &&
-	    atomic_load_explicit(&lane->bytes_out, memory_order_seq_cst) <= lane->max_out / 2)
+	/* E11: as above */
+	if (left <= n_held + (lane->outbox->slots - n_held) / 2 &&
+	    atomic_load_explicit(&lane->bytes_out, memory_order_seq_cst) <=
+		held + lane->max_out / 2)
 		spr_waiter_notify_and_help(lane->waiter, SPR_WANT_SLOT);
 }
 
@@ -340,8 +353,11 @@ try_take_batch(spr_outbox_lane *self)
 {
 	spr_stack_entry *entry = NULL;
 
+	/* relaxed: the dispatcher's own */
+	size_t held = atomic_load_explicit(&self->bytes_held, memory_order_relaxed);
+
 	/* E11: seq_cst against what on_batch_done() gives back */
-	if (atomic_load_explicit(&self->bytes_out, memory_order_seq_cst) < self->max_out)
+	if (atomic_load_explicit(&self->bytes_out, memory_order_seq_cst) < held + self->max_out)
 		entry = spr_freelist_pop(&self->free);
 	return (entry != NULL ? SPR_STACK_CONTAINER(entry, spr_batch, link) : NULL);
 }
@@ -407,6 +423,7 @@ build(const spr_outbox *outbox, uint8_t *at, const spr_job *job)
 static void
 send(spr_outbox_lane *self, spr_out *out, void *cookie)
 {
+	self->n_sent++;
 	/* relaxed: the send publishes it */
 	atomic_fetch_add_explicit(&self->n_out, 1, memory_order_relaxed);
 	/* there is room: the lane is ours */
@@ -523,6 +540,39 @@ spr_outbox_end_turn(spr_outbox_lane *self, bool goes_on)
 	self->has_posted = false;
 	if (transport->lane_flush != NULL)
 		transport->lane_flush(self->lane);
+}
+
+static void
+set_held(spr_outbox_lane *self, unsigned n, size_t bytes)
+{
+	/* E11, both: before the dispatcher declares a want */
+	atomic_store_explicit(&self->n_held, n, memory_order_seq_cst);
+	atomic_store_explicit(&self->bytes_held, bytes, memory_order_seq_cst);
+}
+
+/* Which workers stand still nobody knows here: so all that is out when nothing has ended for a while, and not for long. */
+uint64_t
+spr_outbox_look_again(spr_outbox_lane *self, uint64_t now_ns)
+{
+	/* relaxed, all: what ends behind this look wakes, or is seen by the next one */
+	unsigned n_out = atomic_load_explicit(&self->n_out, memory_order_relaxed);
+	unsigned n_held = atomic_load_explicit(&self->n_held, memory_order_relaxed);
+
+	if (n_out < n_held ||
+	    (n_held > 0 && n_out > n_held && now_ns >= self->held_since_ns + FORGET_NS))
+		set_held(self, n_held = 0, 0);
+	if (self->n_sent - n_out != self->ended_then || self->still_since_ns == 0) {
+		self->ended_then = self->n_sent - n_out;
+		self->still_since_ns = now_ns;
+	}
+	if (n_out == n_held)
+		return (0);
+	if (now_ns < self->still_since_ns + PATIENCE_NS)
+		return (self->still_since_ns + PATIENCE_NS);
+	self->held_since_ns = now_ns;
+	/* relaxed: a guess of what stands still */
+	set_held(self, n_out, atomic_load_explicit(&self->bytes_out, memory_order_relaxed));
+	return (now_ns);
 }
 
 bool

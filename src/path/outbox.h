@@ -80,6 +80,11 @@ void spr_outbox_send_batch(spr_outbox_lane *lane);
  * (goes_on) and this one has posted a job.
  */
 void spr_outbox_end_turn(spr_outbox_lane *lane, bool goes_on);
+/*
+ * [dispatcher, its lane, blocked] When it is to try again though nobody has woken it: what workers that stand still have been
+ * given is not waited for. now_ns: at once; 0: something must end first.
+ */
+uint64_t spr_outbox_look_again(spr_outbox_lane *lane, uint64_t now_ns);
 /* [dispatcher, its lane] */
 bool spr_outbox_has_batch(const spr_outbox_lane *lane);
 /* [any] What an id adds to a job, in bytes. */

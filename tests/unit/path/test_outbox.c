@@ -3,6 +3,8 @@
  */
 #include "outbox_scene.h"
 
+#include "base/clock.h"
+
 static void
 test_a_job_is_prefix_payload_and_brace(void **state)
 {
@@ -68,6 +70,54 @@ test_no_slot_blocks_and_half_a_lane_wakes(void **state)
 	spr_waiter_clear(&s.dispatchers.waiter[0]);
 	spr_fake_end_all(0, SPR_OK);
 	assert_int_equal(spr_fake_wakes(&s.dispatchers, 0), 0);
+	release(&s, notification, 1);
+	close_scene(&s);
+}
+
+/* Workers that stand still have more than half of the lane: the others' slots come back, and are enough. */
+static void
+test_what_stands_still_is_not_waited_for(void **state)
+{
+	const uint64_t t = SPR_NS_PER_S, ms = SPR_NS_PER_MS;
+	scene s;
+	spr_notification *notification;
+	spr_outbox_config config;
+
+	(void)state;
+	open_ledger(&s);
+	config = make_config(&s);
+	config.max_bytes = SIZE_MAX;
+	assert_ok(spr_outbox_new(&s.outbox, &config));
+	for (unsigned d = 0; d < 2; d++)
+		assert_ok(spr_outbox_lane_open(&s.lane[d], s.outbox, d));
+	notification = take(&s, SPR_OUTBOX_SLOTS + 10);
+	for (unsigned i = 0; i < SPR_OUTBOX_SLOTS; i++)
+		assert_int_equal(post(&s, 0, notification, 30), SPR_POST_OK);
+	assert_int_equal(post(&s, 0, notification, 30), SPR_POST_BLOCKED);
+	for (unsigned i = 0; i < 10; i++)
+		free(spr_fake_end(0, SPR_OK));
+	assert_int_equal(spr_fake_wakes(&s.dispatchers, 0), 0);
+	assert_int_equal(spr_outbox_look_again(s.lane[0], t), t + 20 * ms);
+	assert_int_equal(spr_outbox_look_again(s.lane[0], t + 19 * ms), t + 20 * ms);
+	assert_int_equal(spr_outbox_look_again(s.lane[0], t + 20 * ms), t + 20 * ms); /* now */
+	spr_waiter_clear(&s.dispatchers.waiter[0]);
+	assert_int_equal(spr_outbox_look_again(s.lane[0], t + 21 * ms), 0);
+	for (unsigned i = 0; i < 10; i++)
+		assert_int_equal(post(&s, 0, notification, 30), SPR_POST_OK);
+	spr_waiter_want(&s.dispatchers.waiter[0], SPR_WANT_SLOT);
+	for (unsigned i = 0; i < 5; i++) {
+		assert_int_equal(spr_fake_wakes(&s.dispatchers, 0), 0);
+		free(spr_fake_end(0, SPR_OK));
+	}
+	assert_int_equal(spr_fake_wakes(&s.dispatchers, 0), 1); /* half of what moves */
+	/* what is known is forgotten in time, or as soon as it cannot be */
+	assert_int_equal(spr_outbox_look_again(s.lane[0], t + 30 * ms), t + 50 * ms);
+	assert_int_equal(spr_outbox_look_again(s.lane[0], 3 * t), 3 * t);
+	assert_int_equal(spr_outbox_look_again(s.lane[0], 3 * t + 1), 0);
+	free(spr_fake_end(0, SPR_OK));
+	assert_int_equal(spr_outbox_look_again(s.lane[0], 3 * t + 1), 3 * t + 1 + 20 * ms);
+	spr_waiter_clear(&s.dispatchers.waiter[0]);
+	spr_fake_end_all(0, SPR_OK);
 	release(&s, notification, 1);
 	close_scene(&s);
 }
@@ -306,6 +356,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_a_job_is_prefix_payload_and_brace),
 	    cmocka_unit_test(test_no_slot_blocks_and_half_a_lane_wakes),
+	    cmocka_unit_test(test_what_stands_still_is_not_waited_for),
 	    cmocka_unit_test(test_slots_that_come_back_unnoticed_are_found),
 	    cmocka_unit_test(test_no_bytes_blocks_and_every_end_wakes),
 	    cmocka_unit_test(test_a_job_larger_than_the_budget_goes_alone),

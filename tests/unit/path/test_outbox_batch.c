@@ -3,6 +3,8 @@
  */
 #include "outbox_scene.h"
 
+#include "base/clock.h"
+
 #define BATCH  100
 #define JOB(p) PREFIX p "}"
 #define JOB_30 JOB("123")
@@ -250,6 +252,7 @@ static void
 test_bytes_that_are_out_have_a_limit(void **state)
 {
 	enum { N = 64 << 10, LEN = 60000, MAX_OUT = 5 }; /* the fifth is begun at 240,000 */
+	const uint64_t t = SPR_NS_PER_S;
 	scene s;
 	spr_outbox_config config;
 	spr_notification *notification;
@@ -278,10 +281,17 @@ test_bytes_that_are_out_have_a_limit(void **state)
 		n_ended++;
 	}
 	assert_int_equal(n_ended, 3); /* 120,000 are out: less than half */
+	/* two stand still, and as much as before goes past them */
+	assert_int_equal(spr_outbox_look_again(s.lane[0], t), t + 20 * SPR_NS_PER_MS);
+	assert_int_equal(spr_outbox_look_again(s.lane[0], 2 * t), 2 * t);
+	for (unsigned i = 0; i < MAX_OUT; i++)
+		assert_int_equal(post_payload(&s, 0, notification, payload), SPR_POST_OK);
+	assert_int_equal(post_payload(&s, 0, notification, payload), SPR_POST_BLOCKED);
+	assert_int_equal(spr_fake_busy(0), 2 + MAX_OUT);
 	spr_outbox_send_batch(s.lane[1]);
 	for (unsigned d = 0; d < 2; d++)
 		spr_fake_end_all(d, SPR_OK);
-	release(&s, notification, 100 + 1 - MAX_OUT - 1);
+	release(&s, notification, 100 + 1 - 2 * MAX_OUT - 1);
 	free(payload);
 	close_scene(&s);
 }
