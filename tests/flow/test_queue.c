@@ -221,8 +221,8 @@ test_end_to_end(void **state)
 			       (unsigned)spr_test_deadline_ms()));
 	expect_output(&r, FLAGS(QUEUE, "dead", "purge", "all", "--url", address(&r, "control")), 0,
 		      "purged 1\n");
+	finish(f); /* while the queue is there to hear what copies are answered */
 	end(&r, SIGTERM);
-	finish(f);
 }
 
 /* The queue is killed with everything in flight; the next one pushes it again, and the daemon knows the copies. */
@@ -250,8 +250,8 @@ test_killed_in_flight(void **state)
 	for (int i = 0; i < N; i++)
 		expect_job(f, "http://a", BODY);
 	expect_number(&r, "depth", 0);
+	finish(f); /* while the queue is there to hear what copies are answered */
 	end(&r, SIGTERM);
-	finish(f);
 }
 
 /* --- with a dispatcher that the test plays --- */
