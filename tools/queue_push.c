@@ -23,14 +23,17 @@
 
 /* [nng-cb] */
 static void
-on_done(void *lane_arg, void *cookie, size_t len, spr_err result)
+on_done(void *lane_arg, void *const *cookies, unsigned n, size_t bytes, spr_err result)
 {
 	queue *q = lane_arg;
-	queue_batch *batch = cookie;
 
-	(void)len;
-	batch->result = result;
-	spr_mailbox_push(&q->ended, &batch->entry);
+	(void)bytes;
+	for (unsigned i = 0; i < n; i++) {
+		queue_batch *batch = cookies[i];
+
+		batch->result = result;
+		spr_mailbox_push(&q->ended, &batch->entry);
+	}
 	spr_agent_wake(&q->agent);
 }
 

@@ -248,10 +248,26 @@ drop_chunks(const spr_ep_queue *run)
 	drop_chunk(chunk, n);
 }
 
+static void
+tell_owner(const spr_ep_queue *run, spr_on_done on_done, spr_err result)
+{
+	void *cookies[SPR_DONE_MAX];
+	unsigned n = 0;
+	size_t bytes = 0;
+
+	for (const spr_ep_frame *frame = run->head; frame != NULL; frame = frame->next) {
+		cookies[n++] = frame->cookie;
+		bytes += frame->len;
+		if (n < SPR_DONE_MAX && frame->next != NULL)
+			continue;
+		on_done(frame->lane->arg, cookies, n, bytes, result);
+		n = 0;
+		bytes = 0;
+	}
+}
+
 void
-spr_ep_frames_end(spr_ep_queue *queue,
-		  void (*on_done)(void *lane_arg, void *cookie, size_t len, spr_err result),
-		  spr_err result)
+spr_ep_frames_end(spr_ep_queue *queue, spr_on_done on_done, spr_err result)
 {
 	while (queue->head != NULL) {
 		spr_ep_queue run = take_run(queue);
@@ -261,8 +277,7 @@ spr_ep_frames_end(spr_ep_queue *queue,
 		drop_chunks(&run);
 		/* relaxed: a free slot is a hint to its owner; on_done orders what follows from it */
 		atomic_fetch_add_explicit(&lane->n_freed, n, memory_order_relaxed);
-		for (const spr_ep_frame *frame = run.head; frame != NULL; frame = frame->next)
-			on_done(lane->arg, frame->cookie, frame->len, result);
+		tell_owner(&run, on_done, result);
 		spr_ep_queue_push(&run, &lane->frames_back);
 		/* E10 release: whoever reads that all are done sees everything that on_done did */
 		atomic_fetch_add_explicit(&lane->n_done, n, memory_order_release);

@@ -85,10 +85,8 @@ spr_ep_frame *spr_ep_frame_new(spr_push_lane *lane, size_t len);
 void spr_ep_frame_seal(spr_ep_frame *frame, size_t len);
 /* [any] One that was not sent. */
 void spr_ep_frame_free(spr_ep_frame *frame);
-/* [any] Ends them all: on_done for each, and their memory goes back. Nothing may be held; the queue is empty then. */
-void spr_ep_frames_end(spr_ep_queue *queue,
-		       void (*on_done)(void *lane_arg, void *cookie, size_t len, spr_err result),
-		       spr_err result);
+/* [any] Ends them all: on_done is told of each, and their memory goes back. Nothing may be held; the queue is empty then. */
+void spr_ep_frames_end(spr_ep_queue *queue, spr_on_done on_done, spr_err result);
 /* [holder] A byte 1 stands before its length. */
 bool spr_ep_frame_has_lead(const spr_ep_frame *frame);
 

@@ -59,14 +59,19 @@ typedef struct spr_pull_config {
 	void *arg;
 } spr_pull_config;
 
+#define SPR_DONE_MAX 64 /* sends that end in one call */
+
+/*
+ * [nng-cb] Sends of one lane ended, 1 to SPR_DONE_MAX, whose lengths are so many bytes together: SPR_OK = a worker's connection
+ * took them, which for streams means written whole. Their slots are free again when this is called. lane_arg is what the lane
+ * was opened with; the cookies are valid until it returns.
+ */
+typedef void (*spr_on_done)(void *lane_arg, void *const *cookies, unsigned n, size_t bytes,
+			    spr_err result);
+
 typedef struct spr_push_config {
 	spr_pipe_events pipes;
-	/*
-	 * [nng-cb] A send ended: SPR_OK = a worker's connection took it, which for streams
-	 * means written whole. The slot is free again when this is called.
-	 * lane_arg is what the lane was opened with.
-	 */
-	void (*on_done)(void *lane_arg, void *cookie, size_t len, spr_err result);
+	spr_on_done on_done;
 	/* of the native transport; others look at neither */
 	size_t peer_bytes; /* that a connection may be given and has not passed on; 0: 1 MiB */
 	bool awaits_tcp;   /* taken = acknowledged by the peer's TCP; unix sockets have none */
@@ -126,7 +131,7 @@ typedef struct spr_transport {
 	spr_err (*out_alloc)(spr_push_lane *lane, spr_out *out, size_t len);
 	/* [any] Frees a job that was not sent. */
 	void (*out_free)(spr_out *out);
-	/* [lane owner] Posts the job: SPR_OK moves it out and on_done will be called once;
+	/* [lane owner] Posts the job: SPR_OK moves it out and on_done will be told of it once;
 	 * SPR_E_FULL: no free slot. */
 	spr_err (*lane_send)(spr_push_lane *lane, spr_out *out, void *cookie);
 	/* [lane owner] No more will be sent now: what was posted may wait until this is called. NULL: nothing waits. */

@@ -161,7 +161,7 @@ on_sent(void *arg)
 	}
 	spr_mailbox_push(&lane->returned,
 			 &slot->free); /* E2: the owner may use the slot from here on */
-	push->config.on_done(lane->arg, cookie, len, spr_err_from_nng(rv));
+	push->config.on_done(lane->arg, &cookie, 1, len, spr_err_from_nng(rv));
 	/* E10 release: whoever reads 0 sees everything that on_done did */
 	atomic_fetch_sub_explicit(&lane->busy, 1, memory_order_release);
 }

@@ -66,7 +66,7 @@ none_lane_send(spr_push_lane *lane, spr_out *out, void *cookie)
 	size_t len = out->len;
 
 	none_out_free(out);
-	lane->push->config.on_done(lane->arg, cookie, len, SPR_OK);
+	lane->push->config.on_done(lane->arg, &cookie, 1, len, SPR_OK);
 	return (SPR_OK);
 }
 

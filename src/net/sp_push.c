@@ -99,20 +99,27 @@ typedef struct leftovers {
 static void
 end_frames(frame_queue *ended)
 {
-	frame *f;
+	void *cookies[SPR_DONE_MAX];
 
-	while ((f = take_first(ended)) != NULL) {
-		spr_push_lane *lane = f->lane;
-		void *cookie = f->cookie;
-		size_t len = f->len;
-		spr_err result = f->result;
+	while (ended->head != NULL) {
+		spr_push_lane *lane = ended->head->lane;
+		spr_err result = ended->head->result;
+		unsigned n = 0;
+		size_t bytes = 0;
 
-		spr_mem_free(f);
+		while (n < SPR_DONE_MAX && ended->head != NULL && ended->head->lane == lane &&
+		       ended->head->result == result) {
+			frame *f = take_first(ended);
+
+			cookies[n++] = f->cookie;
+			bytes += f->len;
+			spr_mem_free(f);
+		}
 		/* relaxed: a free slot is a hint to its owner; on_done orders what follows from it */
-		atomic_fetch_sub_explicit(&lane->n_out, 1, memory_order_relaxed);
-		lane->push->config.on_done(lane->arg, cookie, len, result);
+		atomic_fetch_sub_explicit(&lane->n_out, n, memory_order_relaxed);
+		lane->push->config.on_done(lane->arg, cookies, n, bytes, result);
 		/* E10 release: whoever reads 0 sees everything that on_done did */
-		atomic_fetch_sub_explicit(&lane->n_busy, 1, memory_order_release);
+		atomic_fetch_sub_explicit(&lane->n_busy, n, memory_order_release);
 	}
 }
 

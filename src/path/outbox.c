@@ -94,10 +94,10 @@ give_back_bytes(spr_outbox *outbox, size_t len)
  * would stop again after every job. What is still out keeps the pipes busy meanwhile.
  */
 static void
-give_back_slot(spr_outbox_lane *lane)
+give_back_slots(spr_outbox_lane *lane, unsigned n)
 {
 	/* E11: seq_cst against the wants that the dispatcher declares */
-	unsigned left = atomic_fetch_sub_explicit(&lane->n_out, 1, memory_order_seq_cst) - 1;
+	unsigned left = atomic_fetch_sub_explicit(&lane->n_out, n, memory_order_seq_cst) - n;
 	/* E11, all: as above; whoever is last sees all that came back */
 	unsigned n_held = atomic_load_explicit(&lane->n_held, memory_order_seq_cst);
 	size_t held = atomic_load_explicit(&lane->bytes_held, memory_order_seq_cst);
@@ -155,58 +155,83 @@ end_pushes(spr_outbox *outbox, spr_notification *notification, uint32_t n, const
 }
 
 static void
-count_taken(spr_outbox_lane *lane, uint32_t n_jobs, size_t bytes)
+count_taken(spr_outbox_lane *lane, unsigned n, uint32_t n_jobs, size_t bytes)
 {
 	spr_count_add(SPR_C_JOBS_POSTED, n_jobs);
 	spr_count_add(SPR_C_JOB_BYTES, bytes);
-	atomic_fetch_add_explicit(&lane->taken, 1,
+	atomic_fetch_add_explicit(&lane->taken, n,
 				  memory_order_relaxed /* watched for standing still */);
 }
 
+/* So many single jobs have ended. Those of a notification that stand behind each other give their counts back together. */
 static void
-on_job_done(void *lane_arg, void *cookie, size_t len, spr_err result)
+end_jobs(spr_outbox *outbox, void *const *cookies, unsigned n, spr_err result,
+	 spr_completed *completed)
 {
-	spr_outbox_lane *lane = lane_arg;
-	spr_outbox *outbox = lane->outbox;
-	uint32_t number = (uint32_t)(uintptr_t)cookie;
-	spr_completed completed = {0};
+	uint32_t numbers[SPR_DONE_MAX];
+	spr_notification *owner = owner_of(outbox, cookies[0]), *next;
 
-	if (result == SPR_OK)
-		count_taken(lane, 1, len);
-	give_back_bytes(outbox, len);
-	end_pushes(outbox, owner_of(outbox, cookie), 1,
-		   outbox->config.jobs != NULL ? &number : NULL, result, &completed);
-	spr_ledger_hand_over(outbox->config.ledger, &completed);
-	give_back_slot(lane); /* last: this thread may be lent the turn */
+	for (unsigned i = 0, first = 0; i < n; i++, owner = next) {
+		numbers[i] = (uint32_t)(uintptr_t)cookies[i];
+		next = i + 1 < n ? owner_of(outbox, cookies[i + 1]) : NULL;
+		if (next == owner)
+			continue;
+		end_pushes(outbox, owner, i + 1 - first,
+			   outbox->config.jobs != NULL ? &numbers[first] : NULL, result, completed);
+		first = i + 1;
+	}
 }
 
 static void
-on_batch_done(void *lane_arg, void *cookie, size_t len, spr_err result)
+on_jobs_done(void *lane_arg, void *const *cookies, unsigned n, size_t bytes, spr_err result)
 {
 	spr_outbox_lane *lane = lane_arg;
 	spr_outbox *outbox = lane->outbox;
-	spr_batch *batch = cookie;
-	const uint32_t *numbers = batch->has_numbers ? batch->numbers : NULL;
 	spr_completed completed = {0};
 
 	if (result == SPR_OK)
-		count_taken(lane, batch->n_jobs,
-			    len - (batch->n_jobs - 1)); /* without the line breaks */
+		count_taken(lane, n, n, bytes);
+	give_back_bytes(outbox, bytes);
+	end_jobs(outbox, cookies, n, result, &completed);
+	spr_ledger_hand_over(outbox->config.ledger, &completed);
+	give_back_slots(lane, n); /* last: this thread may be lent the turn */
+}
+
+static void
+end_batch(spr_outbox_lane *lane, spr_batch *batch, spr_err result, spr_completed *completed)
+{
+	spr_outbox *outbox = lane->outbox;
+	const uint32_t *numbers = batch->has_numbers ? batch->numbers : NULL;
+
+	if (result == SPR_OK)
+		count_taken(lane, 1, batch->n_jobs,
+			    batch->used - (batch->n_jobs - 1)); /* without the line breaks */
 	give_back_bytes(outbox, batch->size);
 	for (uint32_t i = 0; i < batch->n_shares; i++) {
 		const spr_batch_share *share = &batch->shares[i];
 
 		if (i + PREFETCH < batch->n_shares)
 			__builtin_prefetch(batch->shares[i + PREFETCH].notification, 1);
-		end_pushes(outbox, share->notification, share->n, numbers, result, &completed);
+		end_pushes(outbox, share->notification, share->n, numbers, result, completed);
 		if (numbers != NULL)
 			numbers += share->n;
 	}
-	spr_ledger_hand_over(outbox->config.ledger, &completed);
 	atomic_fetch_sub_explicit(&lane->bytes_out, batch->used, memory_order_seq_cst /* E11 */);
 	spr_batch_clear(batch);
 	spr_freelist_push(&lane->free, &batch->link); /* E2 */
-	give_back_slot(lane);                         /* last: this thread may be lent the turn */
+}
+
+static void
+on_batches_done(void *lane_arg, void *const *cookies, unsigned n, size_t bytes, spr_err result)
+{
+	spr_outbox_lane *lane = lane_arg;
+	spr_completed completed = {0};
+
+	(void)bytes;
+	for (unsigned i = 0; i < n; i++)
+		end_batch(lane, cookies[i], result, &completed);
+	spr_ledger_hand_over(lane->outbox->config.ledger, &completed);
+	give_back_slots(lane, n); /* last: this thread may be lent the turn */
 }
 
 /* What waits for TCP stands there for a while, and is in the kernel. */
@@ -227,7 +252,7 @@ spr_outbox_new(spr_outbox **out, const spr_outbox_config *config)
 	spr_outbox *outbox = spr_mem_zalloc_aligned(sizeof(*outbox));
 	spr_push_config push = {
 	    .pipes = {.on_pipe = on_outbox_pipe, .arg = outbox},
-	    .on_done = config->batch_bytes > 0 ? on_batch_done : on_job_done,
+	    .on_done = config->batch_bytes > 0 ? on_batches_done : on_jobs_done,
 	    .peer_bytes = config->peer_bytes,
 	    .awaits_tcp = config->awaits_tcp,
 	};
@@ -356,7 +381,7 @@ try_take_batch(spr_outbox_lane *self)
 	/* relaxed: the dispatcher's own */
 	size_t held = atomic_load_explicit(&self->bytes_held, memory_order_relaxed);
 
-	/* E11: seq_cst against what on_batch_done() gives back */
+	/* E11: seq_cst against what end_batch() gives back */
 	if (atomic_load_explicit(&self->bytes_out, memory_order_seq_cst) < held + self->max_out)
 		entry = spr_freelist_pop(&self->free);
 	return (entry != NULL ? SPR_STACK_CONTAINER(entry, spr_batch, link) : NULL);

@@ -83,13 +83,13 @@ typedef struct scene {
 static unsigned n_ended;
 
 static void
-on_done(void *lane_arg, void *cookie, size_t len, spr_err result)
+on_done(void *lane_arg, void *const *cookies, unsigned n, size_t bytes, spr_err result)
 {
 	(void)lane_arg;
-	(void)cookie;
-	(void)len;
+	(void)cookies;
+	(void)bytes;
 	(void)result;
-	n_ended++;
+	n_ended += n;
 }
 
 /* 0: tcp, 1: unix sockets, 2: tcp with frames made for unix sockets, 3: the other way round */

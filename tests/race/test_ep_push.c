@@ -48,15 +48,17 @@ struct scene {
 };
 
 static void
-on_done(void *lane_arg, void *cookie, size_t len, spr_err result)
+on_done(void *lane_arg, void *const *cookies, unsigned n, size_t bytes, spr_err result)
 {
-	atomic_uint *ended = cookie;
-
 	(void)lane_arg;
-	(void)len;
-	if (result != SPR_OK) /* its twin, two arrays on */
-		ended += (size_t)N_LANES * N_JOBS;
-	atomic_fetch_add(ended, 1);
+	(void)bytes;
+	for (unsigned i = 0; i < n; i++) {
+		atomic_uint *ended = cookies[i];
+
+		if (result != SPR_OK) /* its twin, two arrays on */
+			ended += (size_t)N_LANES * N_JOBS;
+		atomic_fetch_add(ended, 1);
+	}
 }
 
 static void

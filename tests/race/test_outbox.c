@@ -166,7 +166,7 @@ note_failed(scene *s, const char *text)
 	}
 }
 
-/* Plays the completions of all lanes; some fail, and now and then there is no memory for jobs. */
+/* Plays the completions of all lanes, several in one call; some fail, and now and then there is no memory for jobs. */
 static void *
 play_ender(void *arg)
 {
@@ -177,7 +177,8 @@ play_ender(void *arg)
 
 	while (!atomic_load(&s->is_over)) {
 		bool fails = spr_test_below(&self->random, 100) == 0;
-		char *text = spr_fake_end(lane, fails ? SPR_E_CLOSED : SPR_OK);
+		unsigned n = 1 + (unsigned)spr_test_below(&self->random, 4);
+		char *text = spr_fake_end_run(lane, n, fails ? SPR_E_CLOSED : SPR_OK);
 
 		if (text == NULL ||
 		    spr_test_below(&self->random, 100) == 0) /* ends many in a row, too */

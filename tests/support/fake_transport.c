@@ -332,41 +332,68 @@ fake_push_close(spr_push *push)
 	spr_mem_free(push);
 }
 
+/* Behind the first of a run only what ends as that does. */
 static fake_out *
-take_oldest(spr_push_lane *lane)
+take_oldest(spr_push_lane *lane, bool is_first, bool is_aborted)
 {
 	fake_out *self;
 
 	pthread_mutex_lock(&lane->lock);
 	self = lane->head;
+	if (!is_first && self != NULL && self->is_aborted != is_aborted)
+		self = NULL;
 	if (self != NULL && (lane->head = self->next) == NULL)
 		lane->tail = NULL;
 	pthread_mutex_unlock(&lane->lock);
 	return (self);
 }
 
+/* Its text is added to *text, a line. */
+static size_t
+give_up_text(fake_out *self, char **text)
+{
+	spr_out out = {.handle = self};
+	size_t len = self->len, before = *text != NULL ? strlen(*text) + 1 : 0;
+
+	*text = realloc(*text, before + len + 1);
+	expect(*text != NULL, "no memory", 0);
+	if (before > 0)
+		(*text)[before - 1] = '\n';
+	memcpy(*text + before, self->bytes, len);
+	(*text)[before + len] = '\0';
+	fake_out_free(&out);
+	return (len);
+}
+
+char *
+spr_fake_end_run(unsigned number, unsigned max, spr_err result)
+{
+	spr_push_lane *lane = the_push->lane[number];
+	void *cookies[SPR_DONE_MAX];
+	fake_out *self;
+	unsigned n = 0;
+	size_t bytes = 0;
+	bool is_aborted = false;
+	char *text = NULL;
+
+	while (n < max && (self = take_oldest(lane, n == 0, is_aborted)) != NULL) {
+		is_aborted = self->is_aborted;
+		cookies[n++] = self->cookie;
+		bytes += give_up_text(self, &text);
+	}
+	if (n == 0)
+		return (NULL);
+	atomic_fetch_add_explicit(&lane->room, n, memory_order_release);
+	the_push->config.on_done(lane->arg, cookies, n, bytes,
+				 is_aborted ? SPR_E_CANCELLED : result);
+	atomic_fetch_sub_explicit(&lane->busy, n, memory_order_release);
+	return (text);
+}
+
 char *
 spr_fake_end(unsigned number, spr_err result)
 {
-	spr_push_lane *lane = the_push->lane[number];
-	fake_out *self = take_oldest(lane);
-	spr_out out = {.handle = self};
-	void *cookie;
-	size_t len;
-	char *text;
-
-	if (self == NULL)
-		return (NULL);
-	cookie = self->cookie;
-	len = self->len;
-	result = self->is_aborted ? SPR_E_CANCELLED : result;
-	text = strndup((const char *)self->bytes, len);
-	expect(text != NULL, "no memory", number);
-	fake_out_free(&out);
-	atomic_fetch_add_explicit(&lane->room, 1, memory_order_release);
-	the_push->config.on_done(lane->arg, cookie, len, result);
-	atomic_fetch_sub_explicit(&lane->busy, 1, memory_order_release);
-	return (text);
+	return (spr_fake_end_run(number, 1, result));
 }
 
 char *

@@ -32,6 +32,8 @@ unsigned spr_fake_rearms(unsigned receive);
  * out.
  */
 char *spr_fake_end(unsigned lane, spr_err result);
+/* [any] The same for up to max jobs, at most SPR_DONE_MAX, which end in one call; their texts, one a line. */
+char *spr_fake_end_run(unsigned lane, unsigned max, spr_err result);
 /* [any] The same for all that are out now, texts thrown away; returns how many. */
 unsigned spr_fake_end_all(unsigned lane, spr_err result);
 /* [any] What the oldest send would return, without ending it: a worker may have read it before its completion runs. */

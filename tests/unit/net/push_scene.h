@@ -40,18 +40,21 @@ typedef struct scene {
 
 /* The cookie is the job's length plus one. */
 static inline void
-on_done(void *lane_arg, void *cookie, size_t len, spr_err result)
+on_done(void *lane_arg, void *const *cookies, unsigned n, size_t bytes, spr_err result)
 {
 	tally *t = lane_arg;
+	size_t sum = 0;
 
-	if ((uintptr_t)cookie != len + 1)
+	for (unsigned i = 0; i < n; i++)
+		sum += (uintptr_t)cookies[i] - 1;
+	if (n == 0 || n > SPR_DONE_MAX || sum != bytes)
 		atomic_fetch_add(&t->n_wrong, 1);
 	if (result == SPR_OK)
-		atomic_fetch_add(&t->n_sent, 1);
+		atomic_fetch_add(&t->n_sent, n);
 	else if (result == SPR_E_CANCELLED)
-		atomic_fetch_add(&t->n_cancelled, 1);
+		atomic_fetch_add(&t->n_cancelled, n);
 	else
-		atomic_fetch_add(&t->n_wrong, 1);
+		atomic_fetch_add(&t->n_wrong, n);
 }
 
 static inline void

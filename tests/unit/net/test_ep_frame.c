@@ -11,13 +11,18 @@ static unsigned n_done, n_cancelled;
 static size_t bytes_done;
 
 static void
-on_done(void *lane_arg, void *cookie, size_t len, spr_err result)
+on_done(void *lane_arg, void *const *cookies, unsigned n, size_t bytes, spr_err result)
 {
+	size_t sum = 0;
+
 	assert_ptr_equal(lane_arg, &n_done);
-	assert_int_equal((uintptr_t)cookie, len);
-	n_done += result == SPR_OK;
-	n_cancelled += result == SPR_E_CANCELLED;
-	bytes_done += len;
+	assert_in_range(n, 1, SPR_DONE_MAX);
+	for (unsigned i = 0; i < n; i++)
+		sum += (uintptr_t)cookies[i];
+	assert_int_equal(sum, bytes);
+	n_done += result == SPR_OK ? n : 0;
+	n_cancelled += result == SPR_E_CANCELLED ? n : 0;
+	bytes_done += bytes;
 }
 
 static spr_push_lane *

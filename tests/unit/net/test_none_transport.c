@@ -16,14 +16,15 @@ typedef struct tally {
 } tally;
 
 static void
-on_done(void *lane_arg, void *cookie, size_t len, spr_err result)
+on_done(void *lane_arg, void *const *cookies, unsigned n, size_t bytes, spr_err result)
 {
 	tally *t = lane_arg;
 
-	assert_ptr_equal(cookie, &t->n);
+	for (unsigned i = 0; i < n; i++)
+		assert_ptr_equal(cookies[i], &t->n);
 	assert_ok(result);
-	t->n++;
-	t->bytes += len;
+	t->n += n;
+	t->bytes += bytes;
 }
 
 static void
