@@ -87,6 +87,7 @@
 	X(PEERS_CUT_TOO_LARGE, "spreader_peers_cut_total", "why=\"too_large\"", "Connections cut by us, by cause") \
 	X(PEERS_CUT_MALFORMED, "spreader_peers_cut_total", "why=\"malformed\"", "Connections cut by us, by cause") \
 	X(PEERS_CUT_LIMIT,    "spreader_peers_cut_total", "why=\"max_peers\"", "Connections cut by us, by cause") \
+	X(PEERS_CUT_VANISHED, "spreader_peers_cut_total", "why=\"vanished\"", "Connections cut by us, by cause") \
 	X(LISTENER_REVIVALS,  "spreader_listener_revivals_total", "", "Listeners closed and opened anew, or bound again, because they took no connections") \
 	X(HTTP_CONNECTIONS_ADDED, "spreader_http_connections_opened_total", "", "HTTP connections taken") \
 	X(HTTP_CONNECTIONS_REMOVED, "spreader_http_connections_closed_total", "", "HTTP connections ended, by either side") \

@@ -10,6 +10,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/counters.h"
+#include "base/log.h"
+#include "net/ep_silence.h"
+#include "net/ep_socket.h"
+
 #define WATCHED (EPOLLIN | EPOLLRDHUP) /* a PULL peer says nothing */
 
 void
@@ -104,9 +109,45 @@ poll_last(spr_ep_connection *c, spr_ep_written *out)
 		(void)spr_ep_writer_poll(&c->writer, out);
 }
 
+/* Somebody may have gone without a word, with bytes on their way. */
+static void
+look_for_silence(spr_ep_connection *c)
+{
+	spr_ep_silence silence = spr_ep_silence_read(c->watch.fd);
+	char text[SPR_PEER_TEXT_MAX];
+	spr_peer peer;
+
+	if (!silence.is_waiting)
+		return;
+	if (!spr_ep_silence_is_final(&silence)) {
+		c->hub->wants_watch(c->hub);
+		return;
+	}
+	peer = spr_ep_socket_peer(c->watch.fd);
+	spr_count(SPR_C_PEERS_CUT_VANISHED);
+	spr_warn("PEER-VANISHED", "socket=outbox peer=\"%s\" unanswered=%u silent_ms=%u",
+		 spr_peer_text(&peer, text), silence.n_unheard, silence.silent_ms);
+	break_off(c);
+}
+
+static void
+watch(spr_ep_connection *c, uint64_t written_before)
+{
+	/* relaxed: whoever raised it asks for the turn (E15) */
+	unsigned n_watches = atomic_load_explicit(&c->hub->n_watches, memory_order_relaxed);
+
+	if (n_watches != c->seen_watches) {
+		c->seen_watches = n_watches;
+		look_for_silence(c);
+	} else if (c->writer.written != written_before) {
+		c->hub->wants_watch(c->hub);
+	}
+}
+
 static void
 do_turn(spr_ep_connection *c, spr_ep_written *out)
 {
+	uint64_t written_before = c->writer.written;
 	/* acquire: pairs with the release in abort, whose lane's count is seen too */
 	unsigned n_aborts = atomic_load_explicit(&c->hub->n_aborts, memory_order_acquire);
 
@@ -122,6 +163,8 @@ do_turn(spr_ep_connection *c, spr_ep_written *out)
 	}
 	if (!c->is_broken)
 		write_some(c, out);
+	if (!c->is_broken && !c->writer.is_ipc)
+		watch(c, written_before);
 	if (c->is_broken)
 		spr_ep_writer_leave(&c->writer, out);
 	else if (c->writer.awaits_tcp && spr_ep_writer_poll(&c->writer, out))
@@ -228,6 +271,8 @@ make(spr_ep_hub *hub, spr_ep_endpoint *endpoint, spr_ep_loop *loop, int fd)
 	atomic_init(&c->refs, 2);
 	/* relaxed: an abort that is missed concerns frames that it is not given yet */
 	c->seen_aborts = atomic_load_explicit(&hub->n_aborts, memory_order_relaxed);
+	/* relaxed: one round more or less */
+	c->seen_watches = atomic_load_explicit(&hub->n_watches, memory_order_relaxed);
 	return (c);
 }
 
@@ -253,6 +298,8 @@ spr_ep_connection_new(spr_ep_hub *hub, spr_ep_endpoint *endpoint, spr_ep_loop *l
 	is_watched = spr_ep_loop_watch(loop, &c->watch, WATCHED) == SPR_OK;
 	if (!is_watched) /* relaxed: as in on_ready */
 		atomic_store_explicit(&c->has_hung_up, true, memory_order_relaxed);
+	if (!c->writer.is_ipc)
+		hub->wants_watch(hub);                  /* the greeting may still be on its way */
 	spr_mailbox_push(&hub->returned, &c->returned); /* E2 */
 	if (!is_watched) {
 		(void)tell_death(c);

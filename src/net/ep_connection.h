@@ -37,10 +37,14 @@ struct spr_ep_hub {
 	void (*look)(spr_ep_hub *hub);
 	/* [any] Some frames wait for TCP. */
 	void (*wants_poll)(spr_ep_hub *hub, bool has_progressed);
+	/* [any] Bytes are on their way: in a while it is to be looked whether anybody is there. */
+	void (*wants_watch)(spr_ep_hub *hub);
 	spr_sp_places places;
 
 	spr_stack posted, returned, died;
 	atomic_uint n_aborts;      /* calls of abort so far */
+	atomic_uint n_watches;     /* rounds of looks for peers that are gone */
+	atomic_bool is_watching;   /* the next round is coming */
 	atomic_uint n_connections; /* not closed yet */
 };
 
@@ -63,7 +67,7 @@ struct spr_ep_connection {
 	atomic_bool is_death_known; /* it went into hub.died */
 
 	/* with its turn */
-	unsigned seen_aborts;
+	unsigned seen_aborts, seen_watches;
 	bool is_blocked, is_armed, is_broken, has_carried;
 
 	/* with the outbox's turn */

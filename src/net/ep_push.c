@@ -20,12 +20,13 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "net/ep_deal.h"
+#include "net/ep_timer.h"
 #include "net/sp_wire.h"
-#include "net/timer.h"
 
 #define OPEN_BYTES    (64 * 1024) /* a lane flushes by itself; more in a system call gains nothing */
 #define POLL_MS       1
 #define POLL_MS_MAX   32
+#define WATCH_MS      2000
 #define FLUSH_STEP_NS (SPR_NS_PER_S / 1000)
 
 struct spr_push {
@@ -37,10 +38,11 @@ struct spr_push {
 	spr_ep_endpoint *endpoints;
 	bool has_ipc, has_tcp;
 
-	/* frames that wait for TCP */
-	spr_timer timer;
 	bool has_timers;
-	spr_ep_task poll; /* out while the timer is armed */
+	spr_ep_timer watch;
+
+	/* frames that wait for TCP */
+	spr_ep_timer poll;
 	atomic_bool is_polling;
 	atomic_uint poll_ms;
 };
@@ -48,21 +50,13 @@ struct spr_push {
 /* ---- TCP's word ---- */
 
 static void
-on_poll(spr_ep_task *task)
+on_poll(spr_ep_timer *timer)
 {
-	spr_push *push = SPR_STACK_CONTAINER(task, spr_push, poll);
+	spr_push *push = SPR_STACK_CONTAINER(timer, spr_push, poll);
 
 	/* E15: before the connections are asked to look, so that those that still wait arm it anew */
 	atomic_store_explicit(&push->is_polling, false, memory_order_relaxed);
 	spr_ep_deal_visit(&push->deal);
-}
-
-static void
-on_timer(void *arg)
-{
-	spr_push *push = arg;
-
-	spr_ep_loop_post(push->loop, &push->poll);
 }
 
 /* relaxed throughout: how soon is a guess, and who arms it is settled by the exchange alone */
@@ -81,7 +75,30 @@ wants_poll(spr_ep_hub *hub, bool has_progressed)
 	ms = atomic_load_explicit(&push->poll_ms, memory_order_relaxed);
 	atomic_store_explicit(&push->poll_ms, ms * 2 > POLL_MS_MAX ? POLL_MS_MAX : ms * 2,
 			      memory_order_relaxed);
-	spr_timer_arm(&push->timer, ms);
+	spr_ep_timer_arm(&push->poll, ms);
+}
+
+static void
+on_watch(spr_ep_timer *timer)
+{
+	spr_push *push = SPR_STACK_CONTAINER(timer, spr_push, watch);
+
+	/* relaxed, both: before the connections are asked to look, as above (E15) */
+	atomic_store_explicit(&push->deal.hub.is_watching, false, memory_order_relaxed);
+	atomic_fetch_add_explicit(&push->deal.hub.n_watches, 1, memory_order_relaxed);
+	spr_ep_deal_visit(&push->deal);
+}
+
+/* Nothing wakes up while nothing is on its way. */
+static void
+wants_watch(spr_ep_hub *hub)
+{
+	spr_push *push = (spr_push *)(void *)SPR_STACK_CONTAINER(hub, spr_ep_deal, hub);
+
+	/* relaxed, both: who arms it is settled by the exchange alone */
+	if (!atomic_load_explicit(&hub->is_watching, memory_order_relaxed) &&
+	    !atomic_exchange_explicit(&hub->is_watching, true, memory_order_relaxed))
+		spr_ep_timer_arm(&push->watch, WATCH_MS);
 }
 
 /* ---- the table's functions ---- */
@@ -98,7 +115,7 @@ static void
 init(spr_push *push, const spr_push_config *config)
 {
 	spr_ep_deal_init(&push->deal, config, wants_poll);
-	push->poll.run = on_poll;
+	push->deal.hub.wants_watch = wants_watch;
 	atomic_init(&push->poll_ms, POLL_MS);
 }
 
@@ -115,9 +132,10 @@ spr_ep_push_open(spr_push **out, const spr_push_config *config)
 	if ((rv = spr_timers_hold()) != SPR_OK)
 		goto fail;
 	push->has_timers = true;
-	spr_timer_init(&push->timer, on_timer, push);
 	if ((rv = spr_ep_loop_start(&push->loop, &loop)) != SPR_OK)
 		goto fail;
+	spr_ep_timer_init(&push->poll, push->loop, on_poll);
+	spr_ep_timer_init(&push->watch, push->loop, on_watch);
 	*out = push;
 	return (SPR_OK);
 fail:
@@ -206,8 +224,8 @@ spr_ep_push_close(spr_push *push)
 
 	if (push == NULL)
 		return;
-	if (push->has_timers)
-		spr_timer_stop(&push->timer);
+	spr_ep_timer_stop(&push->poll);
+	spr_ep_timer_stop(&push->watch);
 	spr_ep_loop_stop(push->loop);
 	spr_ep_endpoints_stop(push->endpoints);
 	spr_ep_deal_fini(&push->deal);

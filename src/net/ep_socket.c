@@ -16,6 +16,15 @@
 #define KEEPALIVE_INTERVAL_S 2
 #define KEEPALIVE_PROBES     3
 
+/*
+ * Between two retransmissions, or probes of a window that is shut, while nobody answers: the kernel doubles it to two
+ * minutes, in which nothing could be found out. Linux 6.15 has it; older ones are what they are.
+ */
+#define RTO_MAX_MS 3000
+#ifndef TCP_RTO_MAX_MS
+#define TCP_RTO_MAX_MS 44
+#endif
+
 spr_peer
 spr_ep_socket_peer(int fd)
 {
@@ -62,6 +71,7 @@ spr_ep_socket_set_up(int fd, int family, unsigned user_timeout_ms)
 	set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
 	set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
 	set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+	set_int(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, RTO_MAX_MS);
 	if (user_timeout_ms > 0)
 		set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)user_timeout_ms);
 }
