@@ -58,7 +58,7 @@ typedef struct spr_dispatcher {
 	spr_fanout *waiting; /* for credits; nothing is read meanwhile */
 	/* the outbox has taken nothing since then; 0: nothing waits for it */
 	uint64_t stalled_since_ns;
-	uint64_t taken_when_stalled;
+	unsigned taken_when_stalled;
 	uint64_t look_at_ns; /* when its thread looks again at an outbox that is full */
 	spr_fanout fanouts[SPR_OPEN_FANOUTS];
 
@@ -163,7 +163,7 @@ static unsigned
 check_outbox_timeout(spr_dispatcher *self)
 {
 	uint64_t timeout_ns = self->config->outbox_timeout_ns;
-	uint64_t taken = spr_outbox_taken(self->config->outbox);
+	unsigned taken = spr_outbox_taken(self->config->outbox);
 	uint64_t now_ns;
 
 	if (timeout_ns == 0)

@@ -38,19 +38,20 @@ struct spr_outbox_lane {
 
 	/* written by the dispatcher */
 	spr_batch *open;
-	bool has_posted; /* since the last turn's end */
-	unsigned n_sent;
-	unsigned ended_then; /* of them, and none since still_since_ns */
+	bool has_posted;     /* since the last turn's end */
+	unsigned ended_then; /* none has ended since still_since_ns */
 	uint64_t still_since_ns, held_since_ns;
 	/* the same, read by completions: with workers that stand still, and not counted as being in the way */
 	atomic_uint n_held;
 	_Atomic size_t bytes_held;
 
 	/* written by the dispatcher and by completions */
-	spr_stack free;                            /* batches */
-	_Alignas(SPR_CACHELINE) atomic_uint n_out; /* sent and not ended */
-	_Atomic size_t bytes_out;                  /* the same, of batches */
-	_Atomic uint64_t taken;                    /* of those that ended well */
+	spr_stack free; /* batches */
+	spr_budget_share bytes;
+	_Alignas(SPR_CACHELINE) atomic_uint n_sent; /* messages; written by the dispatcher */
+	atomic_uint n_ended;                        /* of them */
+	atomic_uint n_failed;                       /* of those */
+	_Atomic size_t bytes_out; /* of batches that are sent and have not ended */
 };
 
 struct spr_outbox {
@@ -64,7 +65,7 @@ struct spr_outbox {
 	size_t id_len; /* with the hex and ", */
 
 	/* written by dispatchers and completions */
-	_Alignas(SPR_CACHELINE) _Atomic size_t bytes;
+	spr_budget budget;
 
 	/* written by completions and pipe events */
 	_Alignas(SPR_CACHELINE) atomic_uint abort_reason;
@@ -82,13 +83,6 @@ on_outbox_pipe(void *arg, int change)
 		spr_ledger_worker_left(outbox->config.ledger);
 }
 
-static void
-give_back_bytes(spr_outbox *outbox, size_t len)
-{
-	atomic_fetch_sub_explicit(&outbox->bytes, len, memory_order_seq_cst /* E11 */);
-	spr_waiters_notify(outbox->config.dispatchers, SPR_WANT_BYTES);
-}
-
 /*
  * A dispatcher that waits for a slot gets on when half of its lane is free, on this very thread: for every single slot it
  * would stop again after every job. What is still out keeps the pipes busy meanwhile.
@@ -97,13 +91,15 @@ static void
 give_back_slots(spr_outbox_lane *lane, unsigned n)
 {
 	/* E11: seq_cst against the wants that the dispatcher declares */
-	unsigned left = atomic_fetch_sub_explicit(&lane->n_out, n, memory_order_seq_cst) - n;
+	unsigned ended = atomic_fetch_add_explicit(&lane->n_ended, n, memory_order_seq_cst) + n;
+	/* relaxed: an old value is too low, and wakes too early; not for the last: it follows on all sends */
+	unsigned sent = atomic_load_explicit(&lane->n_sent, memory_order_relaxed);
 	/* E11, all: as above; whoever is last sees all that came back */
 	unsigned n_held = atomic_load_explicit(&lane->n_held, memory_order_seq_cst);
 	size_t held = atomic_load_explicit(&lane->bytes_held, memory_order_seq_cst);
 
 	/* E11: as above */
-	if (left <= n_held + (lane->outbox->slots - n_held) / 2 &&
+	if ((int)(sent - ended) <= (int)(n_held + (lane->outbox->slots - n_held) / 2) &&
 	    atomic_load_explicit(&lane->bytes_out, memory_order_seq_cst) <=
 		held + lane->max_out / 2)
 		spr_waiter_notify_and_help(lane->waiter, SPR_WANT_SLOT);
@@ -154,13 +150,17 @@ end_pushes(spr_outbox *outbox, spr_notification *notification, uint32_t n, const
 		spr_ledger_gather(outbox->config.ledger, completed, notification);
 }
 
+/* So many messages, with so many jobs. */
 static void
-count_taken(spr_outbox_lane *lane, unsigned n, uint32_t n_jobs, size_t bytes)
+count_ended(spr_outbox_lane *lane, unsigned n, uint32_t n_jobs, size_t bytes, spr_err result)
 {
+	if (result != SPR_OK) {
+		atomic_fetch_add_explicit(&lane->n_failed, n,
+					  memory_order_relaxed /* watched for standing still */);
+		return;
+	}
 	spr_count_add(SPR_C_JOBS_POSTED, n_jobs);
 	spr_count_add(SPR_C_JOB_BYTES, bytes);
-	atomic_fetch_add_explicit(&lane->taken, n,
-				  memory_order_relaxed /* watched for standing still */);
 }
 
 /* So many single jobs have ended. Those of a notification that stand behind each other give their counts back together. */
@@ -189,9 +189,8 @@ on_jobs_done(void *lane_arg, void *const *cookies, unsigned n, size_t bytes, spr
 	spr_outbox *outbox = lane->outbox;
 	spr_completed completed = {0};
 
-	if (result == SPR_OK)
-		count_taken(lane, n, n, bytes);
-	give_back_bytes(outbox, bytes);
+	count_ended(lane, n, n, bytes, result);
+	spr_budget_give_back(&lane->bytes, bytes);
 	end_jobs(outbox, cookies, n, result, &completed);
 	spr_ledger_hand_over(outbox->config.ledger, &completed);
 	give_back_slots(lane, n); /* last: this thread may be lent the turn */
@@ -203,10 +202,9 @@ end_batch(spr_outbox_lane *lane, spr_batch *batch, spr_err result, spr_completed
 	spr_outbox *outbox = lane->outbox;
 	const uint32_t *numbers = batch->has_numbers ? batch->numbers : NULL;
 
-	if (result == SPR_OK)
-		count_taken(lane, 1, batch->n_jobs,
-			    batch->used - (batch->n_jobs - 1)); /* without the line breaks */
-	give_back_bytes(outbox, batch->size);
+	count_ended(lane, 1, batch->n_jobs, batch->used - (batch->n_jobs - 1),
+		    result); /* without the line breaks */
+	spr_budget_give_back(&lane->bytes, batch->size);
 	for (uint32_t i = 0; i < batch->n_shares; i++) {
 		const spr_batch_share *share = &batch->shares[i];
 
@@ -261,6 +259,7 @@ spr_outbox_new(spr_outbox **out, const spr_outbox_config *config)
 		return (SPR_E_NOMEM);
 	outbox->config = *config;
 	outbox->slots = slots_of(config);
+	spr_budget_init(&outbox->budget, config->max_bytes, config->dispatchers);
 	if (config->instance != NULL) {
 		outbox->id_head_len = (size_t)snprintf(outbox->id_head, sizeof(outbox->id_head),
 						       "{\"id\":\"%s-", config->instance);
@@ -329,31 +328,11 @@ spr_outbox_lane_open(spr_outbox_lane **out, spr_outbox *outbox, unsigned d)
 		free_lane(self);
 		return (rv);
 	}
+	spr_budget_join(&outbox->budget, &self->bytes, self->waiter);
 	self->next = outbox->lanes;
 	outbox->lanes = self;
 	*out = self;
 	return (SPR_OK);
-}
-
-/*
- * A single job over the whole limit is let through when nothing else is out: it must go some time.
- * Bytes are taken only when there is room, never added and taken off again: another dispatcher
- * would see the budget used, park, and be woken by nobody, as nothing is out that could end.
- */
-static bool
-take_bytes(spr_outbox *outbox, size_t len)
-{
-	/* E11: seq_cst against give_back_bytes, also when the swap fails */
-	size_t used = atomic_load_explicit(&outbox->bytes, memory_order_seq_cst);
-
-	do {
-		if (used != 0 && used + len > outbox->config.max_bytes)
-			return (false);
-		SPR_YIELD();
-	} while (!atomic_compare_exchange_weak_explicit(&outbox->bytes, &used, used + len,
-							memory_order_seq_cst /* E11 */,
-							memory_order_seq_cst));
-	return (true);
 }
 
 /* A slot, or the dispatcher's want set and false. */
@@ -407,12 +386,12 @@ take_batch(spr_outbox_lane *self)
 static bool
 reserve_bytes(spr_outbox_lane *self, size_t len)
 {
-	if (take_bytes(self->outbox, len))
+	if (spr_budget_take(&self->bytes, len))
 		return (true);
 	SPR_YIELD();
 	spr_waiter_want(self->waiter, SPR_WANT_BYTES); /* E11 */
 	SPR_YIELD();
-	if (take_bytes(self->outbox, len))
+	if (spr_budget_take_all(&self->bytes, len))
 		return (true);
 	spr_count(SPR_C_DISPATCHER_WAITS_BYTES);
 	return (false);
@@ -448,9 +427,10 @@ build(const spr_outbox *outbox, uint8_t *at, const spr_job *job)
 static void
 send(spr_outbox_lane *self, spr_out *out, void *cookie)
 {
-	self->n_sent++;
-	/* relaxed: the send publishes it */
-	atomic_fetch_add_explicit(&self->n_out, 1, memory_order_relaxed);
+	/* relaxed, both: written by the dispatcher alone, and the send publishes it */
+	unsigned n_sent = atomic_load_explicit(&self->n_sent, memory_order_relaxed);
+
+	atomic_store_explicit(&self->n_sent, n_sent + 1, memory_order_relaxed);
 	/* there is room: the lane is ours */
 	(void)self->outbox->config.transport->lane_send(self->lane, out, cookie);
 }
@@ -474,7 +454,7 @@ post_alone(spr_outbox_lane *self, const spr_job *job, size_t len, spr_notificati
 	if (!has_slot(self) || !reserve_bytes(self, len))
 		return (SPR_POST_BLOCKED);
 	if (outbox->config.transport->out_alloc(self->lane, &out, len) != SPR_OK) {
-		give_back_bytes(self->outbox, len);
+		spr_budget_give_back(&self->bytes, len);
 		return (fail_post(notification));
 	}
 	build(outbox, out.data, job);
@@ -492,7 +472,7 @@ open_batch(spr_outbox_lane *self, size_t len)
 
 	if (batch == NULL)
 		return (SPR_POST_BLOCKED);
-	if (!take_bytes(outbox, size)) {
+	if (!spr_budget_take(&self->bytes, size)) {
 		size = len;
 		if (!reserve_bytes(self, size)) {
 			spr_freelist_push(&self->free, &batch->link);
@@ -502,7 +482,7 @@ open_batch(spr_outbox_lane *self, size_t len)
 	if (!spr_batch_can_note(batch) ||
 	    outbox->config.transport->out_alloc(self->lane, &batch->out, size) != SPR_OK) {
 		spr_freelist_push(&self->free, &batch->link);
-		give_back_bytes(outbox, size);
+		spr_budget_give_back(&self->bytes, size);
 		return (SPR_POST_FAILED);
 	}
 	batch->size = size;
@@ -563,6 +543,7 @@ spr_outbox_end_turn(spr_outbox_lane *self, bool goes_on)
 	if (!goes_on || !self->has_posted)
 		spr_outbox_send_batch(self);
 	self->has_posted = false;
+	spr_budget_end_turn(&self->bytes);
 	if (transport->lane_flush != NULL)
 		transport->lane_flush(self->lane);
 }
@@ -580,14 +561,15 @@ uint64_t
 spr_outbox_look_again(spr_outbox_lane *self, uint64_t now_ns)
 {
 	/* relaxed, all: what ends behind this look wakes, or is seen by the next one */
-	unsigned n_out = atomic_load_explicit(&self->n_out, memory_order_relaxed);
+	unsigned n_ended = atomic_load_explicit(&self->n_ended, memory_order_relaxed);
+	unsigned n_out = atomic_load_explicit(&self->n_sent, memory_order_relaxed) - n_ended;
 	unsigned n_held = atomic_load_explicit(&self->n_held, memory_order_relaxed);
 
 	if (n_out < n_held ||
 	    (n_held > 0 && n_out > n_held && now_ns >= self->held_since_ns + FORGET_NS))
 		set_held(self, n_held = 0, 0);
-	if (self->n_sent - n_out != self->ended_then || self->still_since_ns == 0) {
-		self->ended_then = self->n_sent - n_out;
+	if (n_ended != self->ended_then || self->still_since_ns == 0) {
+		self->ended_then = n_ended;
 		self->still_since_ns = now_ns;
 	}
 	if (n_out == n_held)
@@ -624,24 +606,28 @@ spr_outbox_abort(spr_outbox_lane *self, spreader_reason reason)
 unsigned
 spr_outbox_lane_out(const spr_outbox_lane *self)
 {
-	return (atomic_load_explicit(&self->n_out, memory_order_relaxed /* a gauge */));
+	/* acquire: every send that is counted as ended is counted as sent */
+	unsigned n_ended = atomic_load_explicit(&self->n_ended, memory_order_acquire);
+
+	return (atomic_load_explicit(&self->n_sent, memory_order_relaxed /* a gauge */) - n_ended);
 }
 
-uint64_t
+unsigned
 spr_outbox_taken(const spr_outbox *outbox)
 {
-	uint64_t sum = 0;
+	unsigned sum = 0;
 
+	/* relaxed, both: watched for standing still */
 	for (const spr_outbox_lane *self = outbox->lanes; self != NULL; self = self->next)
-		sum += atomic_load_explicit(&self->taken,
-					    memory_order_relaxed /* watched for standing still */);
+		sum += atomic_load_explicit(&self->n_ended, memory_order_relaxed) -
+		       atomic_load_explicit(&self->n_failed, memory_order_relaxed);
 	return (sum);
 }
 
 size_t
 spr_outbox_bytes(const spr_outbox *outbox)
 {
-	return (atomic_load_explicit(&outbox->bytes, memory_order_relaxed /* a gauge */));
+	return (spr_budget_in_use(&outbox->budget));
 }
 
 unsigned

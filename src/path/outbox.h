@@ -24,6 +24,7 @@
 
 #include "net/net.h"
 #include "path/batch.h"
+#include "path/budget.h"
 #include "path/jobs.h"
 #include "path/ledger.h"
 #include "path/notification.h"
@@ -94,9 +95,9 @@ size_t spr_outbox_id_len(const spr_outbox *outbox);
 void spr_outbox_abort(spr_outbox_lane *lane, spreader_reason reason);
 /* [any] Messages of the lane that have not ended. */
 unsigned spr_outbox_lane_out(const spr_outbox_lane *lane);
-/* [any] Messages taken by pipes so far: stands still while the outbox takes nothing. */
-uint64_t spr_outbox_taken(const spr_outbox *outbox);
-/* [any] Snapshot: bytes of jobs that have not ended. */
+/* [any] Messages taken by pipes so far, modulo 2^32: stands still while the outbox takes nothing. */
+unsigned spr_outbox_taken(const spr_outbox *outbox);
+/* [any] Snapshot: bytes of jobs that have not ended; allowances of lanes (path/budget.h) are not in it. */
 size_t spr_outbox_bytes(const spr_outbox *outbox);
 /* [any] Peers connected now. */
 unsigned spr_outbox_peers(const spr_outbox *outbox);

@@ -101,6 +101,18 @@ spr_waiter_notify_and_help(spr_waiter *waiter, spr_want want)
 		spr_agent_offer(waiter->agent);
 }
 
+/* [any] After giving something back: somebody wants it. */
+static inline bool
+spr_waiters_want(const spr_waiters *waiters, spr_want want)
+{
+	unsigned wants = 0;
+
+	for (unsigned i = 0; i < waiters->n; i++)
+		wants |=
+		    atomic_load_explicit(&waiters->waiter[i].wants, memory_order_seq_cst /* E11 */);
+	return ((wants & want) != 0);
+}
+
 /* [any] */
 static inline void
 spr_waiters_notify(const spr_waiters *waiters, spr_want want)

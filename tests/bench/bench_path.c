@@ -2,7 +2,7 @@
  * The path without sockets: how long dispatchers need for what is already in their rings when nothing slows the outbox.
  * TSV, one line a series.
  *
- * usage: bench_path [SERIES]
+ * usage: bench_path [SERIES [FANOUT [DISPATCHERS]]]
  *
  *   bare      no ids, nobody to answer
  *   envelope  each document claims its id in the answer table, and its record goes to the ledger's mailbox
@@ -338,6 +338,8 @@ main(int argc, char **argv)
 	    {"batched", true, A_BATCH, 256 << 10, 1, 1},
 	};
 	const char *only = argc > 1 ? argv[1] : NULL;
+	unsigned only_fanout = argc > 2 ? (unsigned)atoi(argv[2]) : 0;
+	unsigned only_dispatchers = argc > 3 ? (unsigned)atoi(argv[3]) : 0;
 
 	spr_mem_tune();
 	spr_log_set_level(SPR_LOG_ERROR);
@@ -353,7 +355,9 @@ main(int argc, char **argv)
 
 				one.n_dispatchers = d;
 				one.fanout = fanout;
-				if (only == NULL || strcmp(only, one.name) == 0)
+				if ((only == NULL || strcmp(only, one.name) == 0) &&
+				    (only_fanout == 0 || only_fanout == fanout) &&
+				    (only_dispatchers == 0 || only_dispatchers == d))
 					run(&one);
 			}
 		}

@@ -6,6 +6,7 @@
  *   - a parked dispatcher is always woken by what it waits for
  *   - every notification is completed once, when its last job has ended, and failed if and only if a job of it did
  *   - slots, bytes and records are all there again in the end
+ *   - with bytes for a few jobs more than dispatchers may keep for themselves, none keeps what another one waits for
  *
  * One job a message, and in batches.
  */
@@ -54,6 +55,7 @@ struct scene {
 	player dispatchers[MAX_DISPATCHERS];
 	player enders[N_ENDERS];
 	size_t largest; /* of all bytes out */
+	size_t usual;   /* payload, at most; now and then one is longer */
 	atomic_bool is_over, is_over_budget;
 	atomic_uint n_done; /* notifications posted or given up */
 	atomic_bool failed[MAX_DISPATCHERS * N_NOTIFICATIONS];
@@ -119,7 +121,10 @@ post_one(player *self)
 	memset(payload, 'x', sizeof(payload));
 	snprintf(prefix, sizeof(prefix), "%08u", self->serial);
 	if (self->len == 0)
-		self->len = 1 + (size_t)spr_test_below(&self->random, sizeof(payload));
+		self->len =
+		    1 + (size_t)spr_test_below(&self->random, spr_test_below(&self->random, 32) == 0
+								  ? sizeof(payload)
+								  : self->scene->usual);
 	job.payload_len = self->len;
 	posted = spr_outbox_post(self->lane, &job, self->open);
 	if (posted == SPR_POST_BLOCKED)
@@ -189,7 +194,7 @@ play_ender(void *arg)
 		}
 		if (fails)
 			note_failed(s, text);
-		if (spr_outbox_bytes(s->outbox) > s->largest)
+		if (spr_outbox_bytes(s->outbox) > s->largest || spr_fake_out_bytes() > s->largest)
 			atomic_store(&s->is_over_budget, true);
 		free(text);
 		spr_fake_refuse_outs(spr_test_below(&self->random, 200) == 0);
@@ -199,13 +204,14 @@ play_ender(void *arg)
 
 static void
 open_scene(scene *s, unsigned n_dispatchers, unsigned n_notifications, size_t max_bytes,
-	   size_t batch_bytes)
+	   size_t batch_bytes, size_t usual)
 {
 	spr_ledger_config ledger = {.batch = 1, .window = 1, .notifications = &s->pool};
 	spr_outbox_config outbox = {
 	    .transport = &spr_transport_fake, .max_bytes = max_bytes, .batch_bytes = batch_bytes};
 
 	memset(s, 0, sizeof(*s));
+	s->usual = usual;
 	s->waiters = (spr_waiters){.waiter = s->waiter, .n = n_dispatchers};
 	s->largest = max_bytes > MAX_JOB ? max_bytes : MAX_JOB;
 	s->largest = s->largest > batch_bytes ? s->largest : batch_bytes;
@@ -266,15 +272,15 @@ sum_done(uint64_t *nacked)
 }
 
 static void
-race_with(unsigned n_dispatchers, unsigned n_notifications, size_t max_bytes, size_t batch_bytes,
-	  unsigned yield_percent)
+race_of(unsigned n_dispatchers, unsigned n_notifications, size_t max_bytes, size_t batch_bytes,
+	size_t usual, unsigned yield_percent)
 {
 	static scene s;
 	unsigned total = n_dispatchers * N_NOTIFICATIONS, n_failed = 0;
 	uint64_t nacked_before, done_before = sum_done(&nacked_before), nacked, done;
 	bool is_done;
 
-	open_scene(&s, n_dispatchers, n_notifications, max_bytes, batch_bytes);
+	open_scene(&s, n_dispatchers, n_notifications, max_bytes, batch_bytes, usual);
 	spr_sync_yield_percent(yield_percent);
 	start_threads(&s);
 	is_done =
@@ -295,9 +301,18 @@ race_with(unsigned n_dispatchers, unsigned n_notifications, size_t max_bytes, si
 	assert_true(spr_outbox_is_idle(s.outbox));
 	assert_int_equal(spr_outbox_bytes(s.outbox), 0);
 	assert_int_equal(spr_fake_outs(), 0);
+	assert_int_equal(spr_fake_out_bytes(), 0);
 	spr_outbox_free(s.outbox);
 	spr_ledger_free(s.ledger);
 	spr_notifications_fini(&s.pool);
+}
+
+static void
+race_with(unsigned n_dispatchers, unsigned n_notifications, size_t max_bytes, size_t batch_bytes,
+	  unsigned yield_percent)
+{
+	race_of(n_dispatchers, n_notifications, max_bytes, batch_bytes, MAX_JOB - PREFIX_LEN - 1,
+		yield_percent);
 }
 
 static void
@@ -327,6 +342,20 @@ test_few_bytes(void **state)
 	race(1, 64, MAX_JOB - 50, 10);
 	race(2, 64, MAX_JOB - 50, 20);
 	race(3, 64, 3 * MAX_JOB, 10);
+	assert_true(spr_counter_sum(SPR_C_DISPATCHER_WAITS_BYTES) > waits);
+}
+
+/* Most jobs need little; a long one waits for what others, who may have nothing more to do, could keep. */
+static void
+test_bytes_that_are_kept(void **state)
+{
+	uint64_t waits = spr_counter_sum(SPR_C_DISPATCHER_WAITS_BYTES);
+
+	(void)state;
+	race_of(3, 64, MAX_JOB - 30, 0, 4, 10);
+	race_of(2, 64, MAX_JOB - 30, 0, 1, 30);
+	race_of(3, 64, 2 * MAX_JOB, 0, 4, 10);
+	race(3, 64, 8 * MAX_JOB, 10);
 	assert_true(spr_counter_sum(SPR_C_DISPATCHER_WAITS_BYTES) > waits);
 }
 
@@ -361,6 +390,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_few_slots),
 	    cmocka_unit_test(test_few_bytes),
+	    cmocka_unit_test(test_bytes_that_are_kept),
 	    cmocka_unit_test(test_few_notifications),
 	    cmocka_unit_test(test_batches),
 	};

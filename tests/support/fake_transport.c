@@ -16,7 +16,7 @@
 typedef struct fake_out {
 	struct fake_out *next;
 	void *cookie;
-	size_t len;
+	size_t len, made_len;
 	bool is_aborted;
 	uint8_t bytes[];
 } fake_out;
@@ -59,6 +59,7 @@ static atomic_uint n_bufs;
 static atomic_uint n_made;
 static _Atomic uint64_t fake_now_ns = 1;
 static atomic_uint n_outs;
+static _Atomic size_t out_bytes;
 static atomic_bool refuses_outs;
 
 static void
@@ -253,16 +254,20 @@ fake_out_alloc(spr_push_lane *lane, spr_out *out, size_t len)
 	(void)lane;
 	if (atomic_load(&refuses_outs) || (self = spr_mem_alloc(sizeof(*self) + len)) == NULL)
 		return (SPR_E_NOMEM);
-	*self = (fake_out){.len = len};
+	*self = (fake_out){.len = len, .made_len = len};
 	*out = (spr_out){.data = self->bytes, .len = len, .handle = self};
 	atomic_fetch_add(&n_outs, 1);
+	atomic_fetch_add(&out_bytes, len);
 	return (SPR_OK);
 }
 
 static void
 fake_out_free(spr_out *out)
 {
-	spr_mem_free(out->handle);
+	fake_out *self = out->handle;
+
+	atomic_fetch_sub(&out_bytes, self->made_len);
+	spr_mem_free(self);
 	out->handle = NULL;
 	atomic_fetch_sub(&n_outs, 1);
 }
@@ -433,6 +438,12 @@ unsigned
 spr_fake_outs(void)
 {
 	return (atomic_load(&n_outs));
+}
+
+size_t
+spr_fake_out_bytes(void)
+{
+	return (atomic_load(&out_bytes));
 }
 
 void

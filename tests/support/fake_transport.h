@@ -42,6 +42,8 @@ char *spr_fake_peek(unsigned lane);
 unsigned spr_fake_busy(unsigned lane);
 /* [any] Jobs that are built or sent and not yet gone: a test ends with 0. */
 unsigned spr_fake_outs(void);
+/* [any] Bytes that they were made with. */
+size_t spr_fake_out_bytes(void);
 /* [test] While true, no job gets memory. Jobs use spr_mem_alloc(), so spr_mem_fail_at() works too. */
 void spr_fake_refuse_outs(bool refuse);
 /* [test] What push_flush answers; true after push_open. */

@@ -28,7 +28,7 @@ on_done(void *lane_arg, void *const *cookies, unsigned n, size_t bytes, spr_err 
 }
 
 static void
-test_every_job_is_done_at_once(void **state)
+test_jobs_end_together(void **state)
 {
 	spr_push_config config = {.on_done = on_done};
 	tally tallies[2] = {0};
@@ -46,10 +46,14 @@ test_every_job_is_done_at_once(void **state)
 		assert_int_equal(out.len, n);
 		memset(out.data, 'j', n);
 		assert_ok(transport->lane_send(lane[1], &out, &tallies[1].n));
-		assert_int_equal(tallies[1].n, n);
-		assert_int_equal(transport->lane_busy(lane[1]), 0);
+		assert_int_equal(tallies[1].n, 0);
+		assert_int_equal(transport->lane_busy(lane[1]), n);
 	}
+	transport->lane_flush(lane[0]);
+	transport->lane_flush(lane[1]);
+	assert_int_equal(tallies[1].n, 10);
 	assert_int_equal(tallies[1].bytes, 55);
+	assert_int_equal(transport->lane_busy(lane[1]), 0);
 	assert_int_equal(tallies[0].n, 0);
 	transport->lane_abort(lane[1]);
 	assert_ok(transport->out_alloc(lane[1], &out, 0));
@@ -57,6 +61,32 @@ test_every_job_is_done_at_once(void **state)
 	assert_true(transport->push_flush(push, 0));
 	transport->push_close(push);
 	transport->push_close(NULL);
+}
+
+/* Whoever does not flush for long has as many ended as one call tells of, or 64 KiB. */
+static void
+test_runs_have_a_bound(void **state)
+{
+	spr_push_config config = {.on_done = on_done};
+	tally t = {0};
+	spr_push *push;
+	spr_push_lane *lane;
+	spr_out out;
+
+	(void)state;
+	assert_ok(transport->push_open(&push, &config));
+	assert_ok(transport->lane_open(&lane, push, 1, &t));
+	for (unsigned n = 1; n <= SPR_DONE_MAX; n++) {
+		assert_int_equal(t.n, 0);
+		assert_ok(transport->out_alloc(lane, &out, 1));
+		assert_ok(transport->lane_send(lane, &out, &t.n));
+	}
+	assert_int_equal(t.n, SPR_DONE_MAX);
+	assert_ok(transport->out_alloc(lane, &out, 65536));
+	assert_ok(transport->lane_send(lane, &out, &t.n));
+	assert_int_equal(t.n, SPR_DONE_MAX + 1);
+	assert_int_equal(transport->lane_busy(lane), 0);
+	transport->push_close(push);
 }
 
 /* It only sends, and there is nothing to bind. */
@@ -95,7 +125,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_every_job_is_done_at_once),
+	    cmocka_unit_test(test_jobs_end_together),
+	    cmocka_unit_test(test_runs_have_a_bound),
 	    cmocka_unit_test(test_what_it_has_not),
 	    cmocka_unit_test(test_no_memory),
 	};
