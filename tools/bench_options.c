@@ -34,8 +34,8 @@ is_foreign(const char *variable)
 	return (spr_config_is_service_variable(variable));
 }
 
-static spr_config
-config_of(bench_options *options)
+spr_config
+bench_options_config(bench_options *options)
 {
 	return ((spr_config){.rows = rows,
 			     .n_rows = BENCH_N_OPTIONS,
@@ -116,7 +116,7 @@ spr_err
 bench_options_parse(bench_options *out, int argc, char **argv, char **envp)
 {
 	bench_options options = {0};
-	spr_config config = config_of(&options);
+	spr_config config = bench_options_config(&options);
 	int action = BENCH_ACTION_RUN;
 	spr_err rv = spr_config_read_arguments(&config, argc, argv, &action);
 
@@ -138,7 +138,7 @@ bench_options_parse(bench_options *out, int argc, char **argv, char **envp)
 void
 bench_options_free(bench_options *options)
 {
-	spr_config config = config_of(options);
+	spr_config config = bench_options_config(options);
 
 	spr_config_free_values(&config);
 }
@@ -147,7 +147,7 @@ void
 bench_options_print_help(FILE *out)
 {
 	bench_options none = {0};
-	spr_config config = config_of(&none);
+	spr_config config = bench_options_config(&none);
 
 	fputs("Usage: spreader-bench [flags]\n\n"
 	      "Loads a running spreaderd, or one that it starts (--daemon), as producers, delivery "
@@ -164,22 +164,4 @@ bench_options_print_help(FILE *out)
 	      "Exit: 0 all came, 1 something is missing, came twice or early, 2 bad command line,\n"
 	      "71 cannot bind or reach an address, 78 bad configuration.\n",
 	      out);
-}
-
-void
-bench_options_print_markdown(FILE *out)
-{
-	bench_options none = {0};
-	spr_config config = config_of(&none);
-
-	spr_config_print_markdown(&config, out);
-}
-
-void
-bench_options_print_table(FILE *out)
-{
-	bench_options none = {0};
-	spr_config config = config_of(&none);
-
-	spr_config_print_table(&config, "option", out);
 }

@@ -82,8 +82,8 @@ typedef struct bench_options {
 
 /* argv and envp end in NULL. SPR_E_USAGE (exit 2), SPR_E_CONFIG (exit 78), SPR_E_NOMEM, each with a trail. */
 spr_err bench_options_parse(bench_options *out, int argc, char **argv, char **envp);
+/* The table over this struct, zeroed or parsed. */
+spr_config bench_options_config(bench_options *options);
 /* A zeroed struct is fine. */
 void bench_options_free(bench_options *options);
 void bench_options_print_help(FILE *out);
-void bench_options_print_markdown(FILE *out);
-void bench_options_print_table(FILE *out);

@@ -43,8 +43,8 @@ is_foreign(const char *variable)
 		spr_config_is_service_variable(variable));
 }
 
-static spr_config
-config_of(queue_options *options)
+spr_config
+queue_options_config(queue_options *options)
 {
 	return ((spr_config){.rows = rows,
 			     .n_rows = QUEUE_N_OPTIONS,
@@ -154,7 +154,7 @@ spr_err
 queue_options_parse(queue_options *out, int argc, char **argv, char **envp)
 {
 	queue_options options = {0};
-	spr_config config = config_of(&options);
+	spr_config config = queue_options_config(&options);
 	int action = QUEUE_ACTION_RUN;
 	spr_err rv = spr_config_read_arguments(&config, argc, argv, &action);
 
@@ -175,7 +175,7 @@ queue_options_parse(queue_options *out, int argc, char **argv, char **envp)
 void
 queue_options_free(queue_options *options)
 {
-	spr_config config = config_of(options);
+	spr_config config = queue_options_config(options);
 
 	spr_config_free_values(&config);
 }
@@ -184,7 +184,7 @@ void
 queue_options_print_help(FILE *out)
 {
 	queue_options none = {0};
-	spr_config config = config_of(&none);
+	spr_config config = queue_options_config(&none);
 
 	fputs("Usage: spreader-queue [flags]               keep a queue and feed dispatchers from "
 	      "it\n"
@@ -205,22 +205,4 @@ queue_options_print_help(FILE *out)
 	    "lock a file,\n"
 	    "78 bad configuration.\n",
 	    out);
-}
-
-void
-queue_options_print_markdown(FILE *out)
-{
-	queue_options none = {0};
-	spr_config config = config_of(&none);
-
-	spr_config_print_markdown(&config, out);
-}
-
-void
-queue_options_print_table(FILE *out)
-{
-	queue_options none = {0};
-	spr_config config = config_of(&none);
-
-	spr_config_print_table(&config, "option", out);
 }

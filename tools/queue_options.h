@@ -65,8 +65,8 @@ typedef struct queue_options {
 
 /* argv and envp end in NULL. SPR_E_USAGE (exit 2), SPR_E_CONFIG (exit 78), SPR_E_NOMEM, each with a trail. */
 spr_err queue_options_parse(queue_options *out, int argc, char **argv, char **envp);
+/* The table over this struct, zeroed or parsed. */
+spr_config queue_options_config(queue_options *options);
 /* A zeroed struct is fine. */
 void queue_options_free(queue_options *options);
 void queue_options_print_help(FILE *out);
-void queue_options_print_markdown(FILE *out);
-void queue_options_print_table(FILE *out);

@@ -120,6 +120,7 @@ main(int argc, char **argv)
 {
 	bench_options options = {0};
 	spr_err rv = bench_options_parse(&options, argc, argv, environ);
+	const spr_config config = bench_options_config(&options);
 	int code = SPR_EXIT_OK;
 
 	signal(SIGPIPE, SIG_IGN);
@@ -134,10 +135,10 @@ main(int argc, char **argv)
 		bench_options_print_help(stdout);
 		break;
 	case BENCH_ACTION_HELP_MARKDOWN:
-		bench_options_print_markdown(stdout);
+		spr_config_print_markdown(&config, stdout);
 		break;
 	case BENCH_ACTION_HELP_TABLE:
-		bench_options_print_table(stdout);
+		spr_config_print_table(&config, "option", stdout);
 		break;
 	case BENCH_ACTION_VERSION:
 		printf("spreader-bench %s\n", SPR_VERSION);

@@ -37,6 +37,7 @@ run(int argc, char **argv)
 {
 	queue_options options = {0};
 	spr_err rv = queue_options_parse(&options, argc, argv, environ);
+	const spr_config config = queue_options_config(&options);
 	int code = SPR_EXIT_OK;
 
 	if (rv != SPR_OK) {
@@ -48,10 +49,10 @@ run(int argc, char **argv)
 		queue_options_print_help(stdout);
 		break;
 	case QUEUE_ACTION_HELP_MARKDOWN:
-		queue_options_print_markdown(stdout);
+		spr_config_print_markdown(&config, stdout);
 		break;
 	case QUEUE_ACTION_HELP_TABLE:
-		queue_options_print_table(stdout);
+		spr_config_print_table(&config, "option", stdout);
 		queue_verbs_print_table();
 		break;
 	case QUEUE_ACTION_VERSION:

@@ -1,11 +1,9 @@
 /*
- * ep_transport - the table of the native transport. What it does not do itself is nng's.
+ * ep_transport - the table of the native transport. Answers and control go by spr_transport_for().
  */
 #include "net/ep_address.h"
 #include "net/ep_pull.h"
 #include "net/ep_push.h"
-#include "net/sp_rep.h"
-#include "net/sp_req.h"
 
 const spr_transport spr_transport_native = {
     .name = "native",
@@ -31,19 +29,6 @@ const spr_transport spr_transport_native = {
     .lane_busy = spr_ep_lane_busy,
     .push_flush = spr_ep_push_flush,
     .push_close = spr_ep_push_close,
-    .req_open = spr_sp_req_open,
-    .req_listen = spr_sp_req_listen,
-    .req_dial = spr_sp_req_dial,
-    .req_send = spr_sp_req_send,
-    .req_peers = spr_sp_req_peers,
-    .req_stop = spr_sp_req_stop,
-    .req_close = spr_sp_req_close,
-    .rep_open = spr_sp_rep_open,
-    .rep_listen = spr_sp_rep_listen,
-    .rep_start = spr_sp_rep_start,
-    .rep_reply = spr_sp_rep_reply,
-    .rep_stop = spr_sp_rep_stop,
-    .rep_close = spr_sp_rep_close,
 };
 
 bool
