@@ -273,11 +273,15 @@ print_help(const spr_config *config)
 	fputs("Usage: spreader-queue VERB ... [--url URL] [--timeout TIME] [--json]\n"
 	      "Asks a running spreader-queue.\n\nVerbs:\n",
 	      stdout);
-	for (size_t i = 0; i < N_VERBS; i++)
-		printf("  %s %s\n        %s\n", verbs[i].name, verbs[i].arguments, verbs[i].help);
+	for (size_t i = 0; i < N_VERBS; i++) {
+		printf("  %s%s%s\n", verbs[i].name, verbs[i].arguments[0] != '\0' ? " " : "",
+		       verbs[i].arguments);
+		spr_config_print_text(verbs[i].help, stdout);
+	}
 	fputs("\nOptions [default; range]:\n", stdout);
 	spr_config_print_help(config, stdout);
-	fputs("\nExit: 0 done, 1 the queue said no or refused a line, 2 bad command line,\n"
+	fputs("\nTIME is 250ms, 10s, 2m, 5h or 5d. spreader-queue --help tells how to run one.\n"
+	      "Exit: 0 done, 1 the queue said no or refused a line, 2 bad command line,\n"
 	      "69 the queue cannot be reached.\n",
 	      stdout);
 	return (CTL_OK);

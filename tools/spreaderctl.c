@@ -87,7 +87,8 @@ print_help(const spr_config *config)
 		printf("  %s%s%s", verbs[i].name, verbs[i].arguments[0] != '\0' ? " " : "",
 		       verbs[i].arguments);
 		print_options_of(verbs[i].options);
-		printf("\n        %s\n", verbs[i].help);
+		fputc('\n', stdout);
+		spr_config_print_text(verbs[i].help, stdout);
 	}
 	fputs("\nOptions [default; range]:\n", stdout);
 	spr_config_print_help(config, stdout);
@@ -175,7 +176,8 @@ run(ctl *c, spr_config *config, int argc, char **argv)
 		print_table(config);
 		return (CTL_OK);
 	}
-	if (action == ACTION_HELP) {
+	if (action == ACTION_HELP ||
+	    (config->n_words > 0 && strcmp(config->words[0], "help") == 0)) {
 		print_help(config);
 		return (CTL_OK);
 	}

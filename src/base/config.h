@@ -148,6 +148,8 @@ spr_err spr_config_refuse(const spr_config *config, unsigned row, spr_config_ori
 const char *spr_config_origin_name(spr_config_origin origin);
 /* Prints the value as it could be written; lists with ", " between items. */
 void spr_config_print_value(const spr_config *config, unsigned row, FILE *out);
+/* Words in lines of bounded length, each behind eight blanks. */
+void spr_config_print_text(const char *text, FILE *out);
 /* One block a row. */
 void spr_config_print_help(const spr_config *config, FILE *out);
 /* A table of all rows for a README. */

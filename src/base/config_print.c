@@ -9,6 +9,8 @@
 
 #include "base/units.h"
 
+#define TEXT_COLUMNS 76 /* behind the blanks: 84 in all */
+
 static const void *
 field_of(const spr_config *config, unsigned row)
 {
@@ -144,14 +146,34 @@ note_of(const spr_config_row *row)
 }
 
 void
+spr_config_print_text(const char *text, FILE *out)
+{
+	size_t column = 0;
+
+	for (text += strspn(text, " "); *text != '\0'; text += strspn(text, " ")) {
+		size_t len = strcspn(text, " ");
+
+		if (column > 0 && column + 1 + len <= TEXT_COLUMNS)
+			column += (size_t)fprintf(out, " %.*s", (int)len, text);
+		else {
+			fprintf(out, "%s        %.*s", column > 0 ? "\n" : "", (int)len, text);
+			column = len;
+		}
+		text += len;
+	}
+	fputc('\n', out);
+}
+
+void
 spr_config_print_help(const spr_config *config, FILE *out)
 {
 	for (unsigned i = 0; i < config->n_rows; i++) {
 		const spr_config_row *row = &config->rows[i];
 
-		fprintf(out, "  --%s%s%s  [%s%s%s]%s\n        %s\n", row->name, gap(row),
-			placeholder(row), standard_of(row), has_range(row) ? "; " : "",
-			has_range(row) ? row->range : "", note_of(row), row->help);
+		fprintf(out, "  --%s%s%s  [%s%s%s]%s\n", row->name, gap(row), placeholder(row),
+			standard_of(row), has_range(row) ? "; " : "",
+			has_range(row) ? row->range : "", note_of(row));
+		spr_config_print_text(row->help, out);
 	}
 }
 

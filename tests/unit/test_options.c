@@ -28,6 +28,35 @@ static const char *const names[] = {
  * -------------------------------------------------------------------------------------------------
  */
 
+/* In place: lines that go on behind blanks become one. */
+static char *
+unfold(char *text)
+{
+	static const char fold[] = "\n        ";
+	char *out = text;
+
+	for (const char *in = text; *in != '\0'; out++) {
+		bool is_fold = strncmp(in, fold, sizeof(fold) - 1) == 0;
+
+		*out = is_fold ? ' ' : *in;
+		in += is_fold ? sizeof(fold) - 1 : 1;
+	}
+	*out = '\0';
+	return (text);
+}
+
+static void
+expect_short_lines(const char *text)
+{
+	for (; *text != '\0'; text += strspn(text, "\n")) {
+		size_t len = strcspn(text, "\n");
+
+		if (len > 110)
+			fail_msg("%zu columns: %.*s", len, (int)len, text);
+		text += len;
+	}
+}
+
 static void
 test_rows(void **state)
 {
@@ -36,7 +65,7 @@ test_rows(void **state)
 	    SPR_OPTIONS(X)
 #undef X
 	};
-	char *text = NULL, *markdown = NULL;
+	char *text = NULL, *markdown = NULL, *unfolded = NULL;
 	size_t len = 0;
 	FILE *out = open_memstream(&text, &len);
 	char wanted[128];
@@ -45,6 +74,8 @@ test_rows(void **state)
 	(void)state;
 	spr_options_print_help(out);
 	fclose(out);
+	expect_short_lines(text);
+	unfolded = unfold(strdup(text));
 	out = open_memstream(&markdown, &len);
 	spr_options_print_markdown(out);
 	fclose(out);
@@ -55,13 +86,14 @@ test_rows(void **state)
 		assert_int_not_equal(options.origins[i], SPR_CONFIG_UNSET);
 		snprintf(wanted, sizeof(wanted), "\n  --%s", names[i]);
 		assert_non_null(strstr(text, wanted));
-		assert_non_null(strstr(text, helps[i]));
+		assert_non_null(strstr(unfolded, helps[i]));
 		snprintf(wanted, sizeof(wanted), "\n| `--%s", names[i]);
 		assert_non_null(strstr(markdown, wanted));
 		for (unsigned k = 0; k < i; k++)
 			assert_string_not_equal(names[i], names[k]);
 	}
 	spr_options_free(&options);
+	free(unfolded);
 	free(text);
 	free(markdown);
 }
