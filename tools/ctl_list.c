@@ -51,8 +51,9 @@ ask_page(ctl *c, unsigned n, char **cursor, cJSON **reply)
 		if (!is_row(row))
 			break;
 	}
-	/* an empty page that promises another would be asked for ever */
-	if (!cJSON_IsArray(rows) || row != NULL || (next != NULL && rows->child == NULL)) {
+	/* an empty page that promises another would be asked for ever; one of a callback may have found none of it yet */
+	if (!cJSON_IsArray(rows) || row != NULL ||
+	    (next != NULL && rows->child == NULL && c->options.callback == NULL)) {
 		cJSON_Delete(*reply);
 		return (ctl_bad_reply(c, "no \"subscriptions\" as they should be"));
 	}
@@ -70,14 +71,16 @@ for_each_page(ctl *c, on_page call, void *arg, bool *more)
 	int code = CTL_OK;
 
 	do {
-		cJSON *reply = NULL;
+		cJSON *reply = NULL, *rows = NULL;
 		unsigned n = left > 0 && left < PAGE_MAX ? left : PAGE_MAX;
 
 		if ((code = ask_page(c, n, &cursor, &reply)) != CTL_OK)
 			break;
-		code = call(c, cJSON_GetObjectItemCaseSensitive(reply, "subscriptions"), arg);
+		rows = cJSON_GetObjectItemCaseSensitive(reply, "subscriptions");
+		n = (unsigned)cJSON_GetArraySize(rows); /* a page of one callback may be short */
+		code = call(c, rows, arg);
 		cJSON_Delete(reply);
-		left = c->options.limit > 0 ? left - n : 0;
+		left = left > n ? left - n : 0;
 	} while (code == CTL_OK && cursor != NULL && (c->options.limit == 0 || left > 0));
 	*more = cursor != NULL;
 	free(cursor);

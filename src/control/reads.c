@@ -23,25 +23,32 @@ no_memory(void)
 typedef struct listing {
 	cJSON *rows;
 	int64_t now_s;
+	const char *callback; /* NULL: every one */
 	unsigned limit;
-	unsigned n;
-	bool has_more;
+	unsigned n, n_seen;
+	char *next; /* the cursor, once there may be more: JSON text */
 } listing;
 
+/* ["pattern","callback"] of a row, as a string: the next page begins behind it. Opaque to the caller. */
 static spr_err
-list_row(void *arg, const spr_store_row *row)
+set_cursor(listing *list, const char *pattern, const char *callback)
 {
-	listing *list = arg;
-	cJSON *object = NULL;
+	const char *pair[2] = {pattern, callback};
+	cJSON *cursor = cJSON_CreateStringArray(pair, 2);
+
+	list->next = cursor != NULL ? cJSON_PrintUnformatted(cursor) : NULL;
+	cJSON_Delete(cursor);
+	return (list->next != NULL ? SPR_OK : no_memory());
+}
+
+static spr_err
+add_row(listing *list, const spr_store_row *row)
+{
+	cJSON *object = cJSON_CreateObject();
 	char expires[SPR_CLOCK_TEXT_MAX];
 
-	/* one more than asked for is read, to know whether there is a next page */
-	if (list->n == list->limit) {
-		list->has_more = true;
-		return (SPR_OK);
-	}
 	spr_control_format_time(row->expires_s, expires);
-	if ((object = cJSON_CreateObject()) == NULL || !cJSON_AddItemToArray(list->rows, object) ||
+	if (object == NULL || !cJSON_AddItemToArray(list->rows, object) ||
 	    cJSON_AddStringToObject(object, "pattern", row->pattern) == NULL ||
 	    cJSON_AddStringToObject(object, "callback", row->callback) == NULL ||
 	    cJSON_AddStringToObject(object, "expires_at", expires) == NULL ||
@@ -52,22 +59,38 @@ list_row(void *arg, const spr_store_row *row)
 	return (SPR_OK);
 }
 
-/* The cursor: ["pattern","callback"] of the page's last row, as a string. Opaque to the caller. */
+/* One row more than asked for is read, to know whether there is a next page. */
 static spr_err
-add_cursor(cJSON *answer, const cJSON *rows)
+list_row(void *arg, const spr_store_row *row)
 {
-	const cJSON *last = rows->child->prev; /* cJSON keeps the tail there */
-	const char *pair[2] = {spr_json_last(last, "pattern")->valuestring,
-			       spr_json_last(last, "callback")->valuestring};
-	cJSON *cursor = cJSON_CreateStringArray(pair, 2);
-	char *text = cursor != NULL ? cJSON_PrintUnformatted(cursor) : NULL;
-	spr_err rv = text != NULL && cJSON_AddStringToObject(answer, "next", text) != NULL
-			 ? SPR_OK
-			 : no_memory();
+	listing *list = arg;
+	const cJSON *last = NULL;
 
-	cJSON_free(text);
-	cJSON_Delete(cursor);
-	return (rv);
+	if (list->n < list->limit) {
+		return (add_row(list, row));
+	}
+	last = list->rows->child->prev; /* cJSON keeps the tail there */
+	return (set_cursor(list, spr_json_last(last, "pattern")->valuestring,
+			   spr_json_last(last, "callback")->valuestring));
+}
+
+/* A page of one callback ends when it is full or has looked at SPR_LIST_SCAN rows, whatever it found. */
+static spr_err
+list_row_of_callback(void *arg, const spr_store_row *row)
+{
+	listing *list = arg;
+	spr_err rv = SPR_OK;
+
+	if (list->next != NULL) {
+		return (SPR_OK);
+	}
+	list->n_seen++;
+	if (strcmp(row->callback, list->callback) == 0 && (rv = add_row(list, row)) != SPR_OK) {
+		return (rv);
+	}
+	return (list->n == list->limit || list->n_seen == SPR_LIST_SCAN
+		    ? set_cursor(list, row->pattern, row->callback)
+		    : SPR_OK);
 }
 
 static spr_err
@@ -115,16 +138,16 @@ read_query(const cJSON *json, listing *list, cJSON **cursor, spr_predicate *pref
 	if ((rv = read_limit(spr_json_last(json, "limit"), &list->limit)) != SPR_OK) {
 		return (rv);
 	}
-	query->limit = list->limit + 1;
 	if (spr_json_last(json, "after") != NULL &&
 	    ((rv = spr_request_string(json, "after", &after)) != SPR_OK ||
 	     (rv = read_cursor(after, cursor, query)) != SPR_OK)) {
 		return (rv);
 	}
 	if (spr_json_last(json, "callback") != NULL &&
-	    (rv = spr_request_string(json, "callback", &query->callback)) != SPR_OK) {
+	    (rv = spr_request_string(json, "callback", &list->callback)) != SPR_OK) {
 		return (rv);
 	}
+	query->limit = list->callback != NULL ? SPR_LIST_SCAN : list->limit + 1;
 	if (spr_json_last(json, "prefix") != NULL) {
 		if ((rv = spr_request_string(json, "prefix", &text)) != SPR_OK) {
 			return (rv);
@@ -154,10 +177,14 @@ spr_verb_list(spr_request *request, const spr_control_env *env)
 		rv = no_memory();
 		goto out;
 	}
-	if ((rv = spr_store_list(env->store, &query, list_row, &list)) == SPR_OK && list.has_more) {
-		rv = add_cursor(request->answer, list.rows);
+	rv = spr_store_list(env->store, &query,
+			    list.callback != NULL ? list_row_of_callback : list_row, &list);
+	if (rv == SPR_OK && list.next != NULL &&
+	    cJSON_AddStringToObject(request->answer, "next", list.next) == NULL) {
+		rv = no_memory();
 	}
 out:
+	cJSON_free(list.next);
 	cJSON_Delete(cursor);
 	return (rv);
 }

@@ -26,6 +26,7 @@
 #define SPR_IMPORT_MAX   10000
 #define SPR_LIST_MAX     1000
 #define SPR_LIST_DEFAULT 100
+#define SPR_LIST_SCAN    10000 /* rows that a page of one callback looks at, found or not */
 
 /* What a probe looks at, and what it found. */
 #define SPR_CHECKS_MAX 8

@@ -31,6 +31,27 @@ test_list_pages(void **state)
 									      "http://a") "]}");
 }
 
+/* Whoever has one subscription among many costs others no more than a page; an empty page may promise another. */
+static void
+test_list_of_one_callback_is_bounded(void **state)
+{
+	bench *b = *state;
+	char *import = make_import(SPR_LIST_SCAN);
+
+	ask(b, import);
+	ask(b, "{'op':'subscribe','pattern':'ZZ','callback':'http://z'}");
+	expect(b, "{'op':'list','callback':'http://z'}",
+	       "{'ok':true,'subscriptions':[],'next':'[\\'UN.9999\\',\\'http://9999\\']'}");
+	expect(b, "{'op':'list','callback':'http://z','after':'[\\'UN.9999\\',\\'http://9999\\']'}",
+	       "{'ok':true,'subscriptions':[" ROW("ZZ", "http://z") "]}");
+	/* a full page too */
+	expect(b, "{'op':'list','callback':'http://5','limit':1}",
+	       "{'ok':true,'subscriptions':[" ROW(
+		   "UN.5", "http://5") "],"
+				       "'next':'[\\'UN.5\\',\\'http://5\\']'}");
+	free(import);
+}
+
 static void
 test_list_default_limit(void **state)
 {
@@ -172,6 +193,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    each(test_list_pages),
+	    each(test_list_of_one_callback_is_bounded),
 	    each(test_list_default_limit),
 	    each(test_expired_is_strict),
 	    each(test_lookup),

@@ -70,18 +70,29 @@ static const struct exchange {
      "2026-11-01T00:00:00Z  expired  UN.\303\234BER.X  http://b\\x1b\\xc2\\x9b\n"
      "2 subscriptions, 1 of them expired\n",
      ""},
-    {{"list", "--prefix", "UN", "--callback=http://a", "--limit", "1001"},
+    {{"list", "--prefix", "UN", "--callback=http://a", "--limit", "2"},
      {"{\"ok\":true,\"subscriptions\":[{\"pattern\":\"p\",\"callback\":\"c\",\"expires_at\":\"e\"}]"
       ",\"next\":\"x\"}",
       "{\"ok\":true,\"subscriptions\":[{\"pattern\":\"p\",\"callback\":\"d\",\"expires_at\":\"e\"}]"
       ",\"next\":\"y\"}"},
-     {"{\"op\":\"list\",\"limit\":1000,\"prefix\":\"UN\",\"callback\":\"http://a\"}",
+     {"{\"op\":\"list\",\"limit\":2,\"prefix\":\"UN\",\"callback\":\"http://a\"}",
       "{\"op\":\"list\",\"limit\":1,\"after\":\"x\",\"prefix\":\"UN\",\"callback\":\"http://a\"}"},
      0,
      "EXPIRES               STATE    PATTERN  CALLBACK\n"
      "e                     live     p        c\n"
      "e                     live     p        d\n"
      "2 subscriptions; there are more\n",
+     ""},
+    {{"list", "--callback=http://a"},
+     {"{\"ok\":true,\"subscriptions\":[],\"next\":\"x\"}",
+      "{\"ok\":true,\"subscriptions\":[{\"pattern\":\"p\",\"callback\":\"c\",\"expires_at\":\"e\"}]"
+      "}"},
+     {"{\"op\":\"list\",\"limit\":1000,\"callback\":\"http://a\"}",
+      "{\"op\":\"list\",\"limit\":1000,\"after\":\"x\",\"callback\":\"http://a\"}"},
+     0,
+     "EXPIRES               STATE    PATTERN  CALLBACK\n"
+     "e                     live     p        c\n"
+     "1 subscription\n",
      ""},
     {{"list"}, {"{\"ok\":true,\"subscriptions\":[]}"}, {NULL}, 0, "0 subscriptions\n", ""},
     {{"list", "--json"},
@@ -312,11 +323,13 @@ test_help_and_version(void **state)
 	run r;
 
 	(void)state;
-	call(&r, ARGS("--help"), ARGS(NULL));
-	assert_int_equal(r.code, 0);
-	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
-		assert_non_null(strstr(r.out, wanted[i]));
-	end(&r);
+	for (int by_word = 0; by_word < 2; by_word++) {
+		call(&r, by_word ? ARGS("help") : ARGS("--help"), ARGS(NULL));
+		assert_int_equal(r.code, 0);
+		for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
+			assert_non_null(strstr(r.out, wanted[i]));
+		end(&r);
+	}
 	call(&r, ARGS("--version"), ARGS(NULL));
 	expect(&r, 0, "spreaderctl " SPR_VERSION "\n", "");
 	end(&r);
