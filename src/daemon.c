@@ -97,7 +97,7 @@ start_store(spr_daemon *daemon)
 	spr_err rv =
 	    spr_store_open(&daemon->store, options->store, options->store_must_exist, &was_created);
 
-	if (rv == SPR_OK && was_created)
+	if (rv == SPR_OK && was_created && strcmp(options->store, ":memory:") != 0)
 		spr_warn("STORE-CREATED",
 			 "path=\"%s\" why=\"there was none; it has no subscriptions yet\"",
 			 options->store);
@@ -531,39 +531,51 @@ bind_intake(spr_daemon *daemon)
 	}
 	for (unsigned i = 0; rv == SPR_OK && i < options->intake_dial.n; i++)
 		rv = spr_intake_dial(daemon->intake, options->intake_dial.item[i]);
-	if (rv != SPR_OK) {
+	if (rv != SPR_OK)
 		spr_wrap("intake");
-		return (rv);
-	}
-	spr_intake_start(daemon->intake);
-	return (SPR_OK);
+	return (rv);
+}
+
+/*
+ * Before the first message is received: a start that fails here has taken nothing. Whoever finds the file also finds the
+ * daemon ready when he asks it.
+ */
+static spr_err
+write_ready_file(spr_daemon *daemon)
+{
+	const char *path = daemon->options->ready_file;
+	spr_err rv = SPR_OK;
+
+	/* relaxed: health is a snapshot */
+	atomic_store_explicit(&daemon->is_ready, true, memory_order_relaxed);
+	if (path != NULL && (rv = spr_report_write_ready_file(daemon, path)) != SPR_OK)
+		atomic_store_explicit(&daemon->is_ready, false,
+				      memory_order_relaxed /* as above */);
+	return (rv);
 }
 
 static void
-stop_bind_intake(spr_daemon *daemon)
+remove_ready_file(spr_daemon *daemon)
 {
-	spr_intake_stop(daemon->intake);
+	if (daemon->options->ready_file != NULL)
+		(void)unlink(daemon->options->ready_file);
 }
 
 static spr_err
-say_ready(spr_daemon *daemon)
+start_receiving(spr_daemon *daemon)
 {
-	/* relaxed: health is a snapshot */
-	atomic_store_explicit(&daemon->is_ready, true, memory_order_relaxed);
+	spr_intake_start(daemon->intake);
 	spr_info("READY", "version=%s nng=%s transport=%s instance=%s subscriptions=%llu",
 		 SPR_VERSION, spr_net_version(),
 		 daemon->options->transport == SPR_TRANSPORT_NATIVE ? "native" : "nng",
 		 daemon->instance, (unsigned long long)daemon->n_loaded);
-	if (daemon->options->ready_file == NULL)
-		return (SPR_OK);
-	return (spr_report_write_ready_file(daemon, daemon->options->ready_file));
+	return (SPR_OK);
 }
 
 static void
-unsay_ready(spr_daemon *daemon)
+stop_receiving(spr_daemon *daemon)
 {
-	if (daemon->options->ready_file != NULL)
-		(void)unlink(daemon->options->ready_file);
+	spr_intake_stop(daemon->intake);
 }
 
 static const step steps[] = {
@@ -585,9 +597,10 @@ static const step steps[] = {
     {"bind control", bind_control, stop_bind_control},
     {"bind http", bind_http,
      stop_bind_http}, /* stops before control, which answers what it asked */
+    {"bind intake", bind_intake, NULL},
+    {"ready file", write_ready_file, remove_ready_file},
     /* last: nothing is received before all else is there, nor while the rest stops */
-    {"bind intake", bind_intake, stop_bind_intake},
-    {"ready", say_ready, unsay_ready},
+    {"receive", start_receiving, stop_receiving},
 };
 #define N_STEPS (sizeof(steps) / sizeof(steps[0]))
 

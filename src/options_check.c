@@ -256,6 +256,8 @@ check_tcp(const spr_options *o)
 					       lists[i]->item[k]));
 		}
 	}
+	if (o->n_ack_peers == 0)
+		return (refuse(o, SPR_OPTION_confirm, "tcp needs --ack-dial or --ack-listen"));
 	return (SPR_OK);
 }
 

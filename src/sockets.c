@@ -31,8 +31,12 @@ spr_sockets_limit_peers(const spr_options *options)
 		share = share > 8 ? share : 8;
 		if (share < max) {
 			max = (unsigned)share;
-			spr_info("MAX-PEERS", "wanted=%u granted=%u why=\"RLIMIT_NOFILE is %llu\"",
-				 options->max_peers, max, (unsigned long long)files.rlim_cur);
+			/* the default is as many as there may be */
+			if (options->origins[SPR_OPTION_max_peers] != SPR_CONFIG_DEFAULT)
+				spr_info("MAX-PEERS",
+					 "wanted=%u granted=%u why=\"RLIMIT_NOFILE is %llu\"",
+					 options->max_peers, max,
+					 (unsigned long long)files.rlim_cur);
 		}
 	}
 	spr_net_set_max_peers(max);

@@ -19,7 +19,8 @@
 #include "store/db.h"
 #include "store/lock.h"
 
-#define CHECKPOINT_PAGES "8192" /* 32 MiB: a checkpoint is two more fsyncs, and rewrites pages */
+#define CACHE_KIB        16384
+#define CHECKPOINT_PAGES 8192 /* 32 MiB: a checkpoint is two more fsyncs, and rewrites pages */
 
 static const spr_db_schema schema = {
     .application_id = 0x53505251,
@@ -85,7 +86,7 @@ enum statement {
 struct queue_store {
 	sqlite3 *db;
 	sqlite3_stmt *statement[N_STATEMENTS];
-	int lock_fd;
+	spr_lock lock;
 	bool is_open; /* a transaction */
 	uint64_t last;
 	uint64_t commits;
@@ -215,19 +216,16 @@ open_all(queue_store *store, const char *path)
 	bool is_new = false, is_memory = strcmp(path, ":memory:") == 0;
 	spr_err rv = SPR_OK;
 
-	/* two names of one file are one lock */
-	if (realpath(path, real) == NULL)
-		snprintf(real, sizeof(real), "%s", path);
-	if (!is_memory && (rv = spr_lock_take(&store->lock_fd, real, "queue", "--store")) != SPR_OK)
+	if (!is_memory &&
+	    (rv = spr_lock_take(&store->lock, path, "queue", "--store", real)) != SPR_OK)
 		return (rv);
 	if ((rv = spr_db_open(&store->db, is_memory ? path : real,
 			      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)) != SPR_OK ||
 	    (rv = spr_db_make_ready(store->db, &schema, is_memory, false, &is_new)) != SPR_OK)
 		return (rv);
-	if (sqlite3_exec(store->db, "PRAGMA wal_autocheckpoint = " CHECKPOINT_PAGES, NULL, NULL,
-			 NULL) != SQLITE_OK)
-		return (spr_db_fail(store->db, "set the checkpoint"));
-	if ((rv = prepare_all(store)) != SPR_OK)
+	(void)sqlite3_wal_autocheckpoint(store->db, CHECKPOINT_PAGES);
+	if ((rv = spr_db_set_cache(store->db, CACHE_KIB)) != SPR_OK ||
+	    (rv = prepare_all(store)) != SPR_OK)
 		return (rv);
 	return (take_stock(store));
 }
@@ -240,7 +238,7 @@ queue_store_open(queue_store **out, const char *path)
 
 	if (store == NULL)
 		return (spr_fail(SPR_E_NOMEM, "open store %s: out of memory", path));
-	store->lock_fd = -1;
+	store->lock = (spr_lock)SPR_LOCK_NONE;
 	if ((rv = open_all(store, path)) != SPR_OK) {
 		spr_wrap("open store %s", path);
 		queue_store_close(store);
@@ -258,7 +256,7 @@ queue_store_close(queue_store *store)
 	for (int i = 0; i < N_STATEMENTS; i++)
 		(void)sqlite3_finalize(store->statement[i]);
 	(void)sqlite3_close(store->db); /* rolls back */
-	spr_lock_drop(store->lock_fd);
+	spr_lock_drop(&store->lock);
 	spr_mem_free(store);
 }
 

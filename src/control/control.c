@@ -1,6 +1,9 @@
 /*
  * control - two agents, two mailboxes. The split in two is what keeps reads from ever waiting for a
  * commit; the group in one transaction is what makes many small changes cost one disk write.
+ *
+ * Small changes do not stand in line behind imports: a group is of small ones, or of an import and
+ * the small ones that are there, and no import waits for more than one group of small ones.
  */
 #include "control/control.h"
 
@@ -12,7 +15,9 @@
 #include "base/stack.h"
 #include "control/sweep.h"
 
-#define READ_BATCH 64
+#define SMALL_CHANGES 100
+#define READ_BATCH    64
+#define REST_AFTER_NS SPR_NS_PER_S
 
 typedef struct task {
 	spr_stack_entry link;
@@ -21,7 +26,12 @@ typedef struct task {
 	size_t len;
 	spr_control_reply reply;
 	void *arg;
+	struct task *behind; /* in a line */
 } task;
+
+typedef struct line {
+	task *first, *last;
+} line;
 
 /* A mailbox and what was taken out of it but not worked on yet. */
 typedef struct queue {
@@ -43,6 +53,9 @@ struct spr_control {
 
 	/* written by control */
 	queue writes;
+	line small, large;   /* what was taken out of it, by the number of changes */
+	bool has_waited;     /* a large one: the last group had none of them */
+	uint64_t changed_ns; /* when the last transaction ended */
 	spr_sweep sweep;
 	spr_agent writer;
 };
@@ -165,16 +178,64 @@ typedef struct group {
 } group;
 
 static void
-take_group(spr_control *control, group *g)
+stand_in(line *self, task *t)
+{
+	t->behind = NULL;
+	if (self->first == NULL) {
+		self->first = t;
+	} else {
+		self->last->behind = t;
+	}
+	self->last = t;
+}
+
+static task *
+leave(line *self)
+{
+	task *t = self->first;
+
+	if (t != NULL) {
+		self->first = t->behind;
+	}
+	return (t);
+}
+
+static void
+line_up(spr_control *control)
+{
+	task *t = NULL;
+
+	while ((t = next_task(&control->writes)) != NULL) {
+		stand_in(t->request.n_changes <= SMALL_CHANGES ? &control->small : &control->large,
+			 t);
+	}
+}
+
+static void
+take_from(line *self, group *g)
 {
 	size_t n_changes = 0;
 	task *t = NULL;
 
 	while (g->n < SPR_CONTROL_GROUP && n_changes < SPR_IMPORT_MAX &&
-	       (t = next_task(&control->writes)) != NULL) {
+	       (t = leave(self)) != NULL) {
 		n_changes += t->request.n_changes;
 		g->task[g->n++] = t;
 	}
+}
+
+static void
+take_group(spr_control *control, group *g)
+{
+	bool is_of_large = false;
+
+	line_up(control);
+	is_of_large = control->has_waited || control->small.first == NULL;
+	if (is_of_large) {
+		take_from(&control->large, g);
+	}
+	take_from(&control->small, g);
+	control->has_waited = !is_of_large && control->large.first != NULL;
 }
 
 static spr_err
@@ -217,7 +278,32 @@ write_group(spr_control *control)
 	for (unsigned i = 0; i < g.n; i++) {
 		answer(g.task[i]);
 	}
+	if (rv != SPR_OK) {
+		spr_store_rest(control->env->store,
+			       true); /* on a full disk the log has room then */
+	}
 	return (g.n);
+}
+
+/* Behind the replies, which wait for none of it. */
+static void
+tidy(spr_control *control, bool has_changed)
+{
+	spr_control_env *env = control->env;
+	uint64_t now_ns = spr_control_now_ns(env);
+
+	if (has_changed) {
+		control->changed_ns = now_ns;
+	}
+	spr_epoch_collect(env->epoch);
+	spr_store_rest(env->store, now_ns - control->changed_ns >= REST_AFTER_NS);
+
+	/* what is left is seen to a second after the last change at the latest */
+	control->writer.wake_at_ns = control->sweep.next_ns;
+	if ((spr_epoch_retired_bytes(env->epoch) > 0 || !spr_store_is_at_rest(env->store)) &&
+	    now_ns + REST_AFTER_NS < control->writer.wake_at_ns) {
+		control->writer.wake_at_ns = now_ns + REST_AFTER_NS;
+	}
 }
 
 unsigned
@@ -227,17 +313,7 @@ spr_control_write_turn(spr_control *control)
 
 	SPR_ASSERT_ROLE(SPR_ROLE_CONTROL);
 	n = write_group(control) + spr_sweep_run(&control->sweep, control->env);
-	spr_epoch_collect(control->env->epoch);
-
-	/* what is retired is collected a second after the last change at the latest */
-	control->writer.wake_at_ns = control->sweep.next_ns;
-	if (spr_epoch_retired_bytes(control->env->epoch) > 0) {
-		uint64_t soon_ns = spr_control_now_ns(control->env) + SPR_NS_PER_S;
-
-		if (soon_ns < control->writer.wake_at_ns) {
-			control->writer.wake_at_ns = soon_ns;
-		}
-	}
+	tidy(control, n > 0);
 	return (n);
 }
 
@@ -298,12 +374,15 @@ spr_control_drain(spr_control *control)
 	atomic_store_explicit(&control->is_draining, true, memory_order_release);
 }
 
+/* Both threads are gone, or never were: their ends of the queues are ours. */
 static void
-refuse_all(queue *from)
+refuse_all(spr_control *control)
 {
 	task *t = NULL;
 
-	while ((t = next_task(from)) != NULL) {
+	line_up(control);
+	while ((t = next_task(&control->reads)) != NULL || (t = leave(&control->small)) != NULL ||
+	       (t = leave(&control->large)) != NULL) {
 		refuse(t, spr_fail(SPR_E_CLOSED, "the daemon is stopping"));
 	}
 }
@@ -314,9 +393,7 @@ spr_control_stop(spr_control *control)
 	spr_control_drain(control);
 	spr_agent_stop(&control->reader);
 	spr_agent_stop(&control->writer);
-	/* both threads are gone: their ends of the queues are ours */
-	refuse_all(&control->reads);
-	refuse_all(&control->writes);
+	refuse_all(control);
 }
 
 void
@@ -325,8 +402,7 @@ spr_control_free(spr_control *control)
 	if (control == NULL) {
 		return;
 	}
-	refuse_all(&control->reads);
-	refuse_all(&control->writes);
+	refuse_all(control);
 	spr_epoch_unregister(control->record);
 	spr_mem_free(control);
 }

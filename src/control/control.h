@@ -14,7 +14,8 @@
  * Ordering    E2: the request's bytes are visible to the agents; a reply comes after the commit and
  *             the publish of what it answers
  * Progress    submit is lock-free and never waits; a reply to a read never waits for a commit
- * Limits      SPR_CONTROL_GROUP requests or about SPR_IMPORT_MAX changes a transaction; whoever
+ * Limits      SPR_CONTROL_GROUP requests, about SPR_IMPORT_MAX changes of imports and as many of small requests
+ *             a transaction: none waits for more than what is under way, or an import for one group more; whoever
  *             submits bounds how many wait
  * Teardown    submitters stopped, spr_control_stop() (all is answered then), spr_control_free()
  */

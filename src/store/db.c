@@ -12,26 +12,45 @@
 
 #include "base/counters.h"
 
-#define BUSY_TIMEOUT_MS 5000  /* another program may look into the database, or back it up */
-#define CACHE_KIB       16384 /* a large import touches pages all over the tree */
-/* Pages in the WAL before they are moved into the database: a large import writes the same ones again and again. */
-#define WAL_PAGES 16384
+#define BUSY_TIMEOUT_MS 5000 /* another program may look into the database, or back it up */
+
+/* What whoever reads the message can do about it; a semicolon before it. */
+static const char *
+remedy_of(int code)
+{
+	switch (code) {
+	case SQLITE_NOTADB:
+	case SQLITE_CORRUPT:
+		return ("; restore it from a backup, or move it away to begin with an empty one");
+	case SQLITE_CANTOPEN:
+	case SQLITE_READONLY:
+	case SQLITE_PERM:
+		return (
+		    "; it must be a file that this user may write, in a folder that it may write");
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		return ("; another program holds it, such as a backup: end that one");
+	case SQLITE_FULL:
+		return ("; make room on its disk");
+	case SQLITE_IOERR:
+		return ("; look after its disk");
+	default:
+		return ("");
+	}
+}
 
 spr_err
 spr_db_fail(sqlite3 *db, const char *what)
 {
-	int code = db != NULL ? sqlite3_extended_errcode(db) : SQLITE_NOMEM;
+	int code = db != NULL ? sqlite3_errcode(db) & 0xff : SQLITE_NOMEM;
 	int system = db != NULL ? sqlite3_system_errno(db) : 0;
 	const char *text = db != NULL ? sqlite3_errmsg(db) : "out of memory";
+	bool is_system = system != 0 && (code == SQLITE_CANTOPEN || code == SQLITE_IOERR);
 
 	spr_count(SPR_C_STORE_ERRORS);
-	if ((code & 0xff) == SQLITE_NOMEM) {
-		return (spr_fail(SPR_E_NOMEM, "%s: %s", what, text));
-	}
-	if (system != 0 && ((code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_IOERR)) {
-		return (spr_fail(SPR_E_STORE, "%s: %s: %s", what, text, strerror(system)));
-	}
-	return (spr_fail(SPR_E_STORE, "%s: %s", what, text));
+	return (spr_fail(code == SQLITE_NOMEM ? SPR_E_NOMEM : SPR_E_STORE, "%s: %s%s%s%s", what,
+			 text, is_system ? ": " : "", is_system ? strerror(system) : "",
+			 remedy_of(code)));
 }
 
 /* The first value of what the statement gives, as text. */
@@ -71,22 +90,28 @@ spr_db_open(sqlite3 **out, const char *path, int flags)
 static spr_err
 set_modes(sqlite3 *db, bool is_memory)
 {
-	char mode[16], sql[64];
+	char mode[16];
 	spr_err rv = SPR_OK;
 
 	if ((rv = get_text(db, "PRAGMA journal_mode = WAL", mode, sizeof(mode))) != SPR_OK) {
 		return (rv);
 	}
 	if (strcmp(mode, is_memory ? "memory" : "wal") != 0) {
-		return (spr_fail(SPR_E_STORE, "its file system cannot do WAL (journal mode is %s)",
+		return (spr_fail(SPR_E_STORE,
+				 "its file system cannot do WAL (journal mode is %s); keep it on "
+				 "a local disk",
 				 mode));
 	}
-	snprintf(sql, sizeof(sql), "PRAGMA cache_size = -%d", CACHE_KIB);
-	if ((rv = get_text(db, sql, mode, sizeof(mode))) != SPR_OK) {
-		return (rv);
-	}
-	(void)sqlite3_wal_autocheckpoint(db, WAL_PAGES);
 	return (get_text(db, "PRAGMA synchronous = FULL", mode, sizeof(mode)));
+}
+
+spr_err
+spr_db_set_cache(sqlite3 *db, unsigned kib)
+{
+	char sql[64], none[8];
+
+	snprintf(sql, sizeof(sql), "PRAGMA cache_size = -%u", kib);
+	return (get_text(db, sql, none, sizeof(none)));
 }
 
 static spr_err
@@ -107,7 +132,8 @@ judge(sqlite3 *db, const spr_db_schema *schema, bool *is_new)
 		return (SPR_OK);
 	}
 	if (strcmp(version, "0") == 0 || strtol(application, NULL, 10) != schema->application_id) {
-		return (spr_fail(SPR_E_STORE, "it is a database of another program"));
+		return (spr_fail(SPR_E_STORE, "it is a database of another program; give this one "
+					      "another --store"));
 	}
 	if (strtol(version, NULL, 10) != schema->version) {
 		return (spr_fail(SPR_E_STORE,
@@ -125,13 +151,15 @@ spr_db_make_ready(sqlite3 *db, const spr_db_schema *schema, bool is_memory, bool
 	spr_err rv = SPR_OK;
 
 	if (sqlite3_db_readonly(db, "main") == 1) {
-		return (spr_fail(SPR_E_STORE, "it is read-only"));
+		return (spr_fail(SPR_E_STORE, "it is read-only%s", remedy_of(SQLITE_READONLY)));
 	}
 	if ((rv = judge(db, schema, is_new)) != SPR_OK) {
 		return (rv);
 	}
 	if (*is_new && must_exist) {
-		return (spr_fail(SPR_E_NOT_FOUND, "it is empty, and --store-must-exist is set"));
+		return (spr_fail(SPR_E_NOT_FOUND,
+				 "it is empty, and --store-must-exist is set; restore it, "
+				 "or start once without that flag"));
 	}
 	if ((rv = set_modes(db, is_memory)) != SPR_OK) {
 		return (rv);

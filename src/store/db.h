@@ -22,6 +22,8 @@ typedef struct spr_db_schema {
 spr_err spr_db_fail(sqlite3 *db, const char *what);
 /* [main] flags: SQLITE_OPEN_... *out is set even on an error, and is to be closed. */
 spr_err spr_db_open(sqlite3 **out, const char *path, int flags);
+/* [the connection's user] How many pages it may keep in memory. */
+spr_err spr_db_set_cache(sqlite3 *db, unsigned kib);
 /* [main] Refuses what is not ours without changing it; then WAL, synchronous=FULL, and the tables
  * if there are none. *is_new: there were none; with must_exist, that is SPR_E_NOT_FOUND. */
 spr_err spr_db_make_ready(sqlite3 *db, const spr_db_schema *schema, bool is_memory, bool must_exist,

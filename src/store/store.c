@@ -29,6 +29,15 @@
 #include "store/db.h"
 #include "store/lock.h"
 
+/*
+ * An import touches pages all over the tree, some 8,000 with each 10,000 rows of a million. What is dirty must fit into
+ * the cache, or it is written before the commit and read again; and the longer the log, the more often a page is in it that
+ * is written into the database once. Its file keeps its length: a file that grows costs more than one that is written over.
+ */
+#define LOAD_CACHE_KIB 16384
+#define CACHE_KIB      131072
+#define LONG_LOG_PAGES 65536
+
 static const spr_db_schema schema = {
     .version = 1,
     .make = "BEGIN IMMEDIATE;"
@@ -56,7 +65,7 @@ static const spr_db_schema schema = {
 	X(LIST,     reader, "SELECT pattern, callback, expires FROM subscriptions"                 \
 	                    " WHERE (pattern, callback) > (?1, ?2) AND pattern < ?3"               \
 	                    " AND (?4 IS NULL OR pattern = ?4 OR pattern >= ?4 || '.')"            \
-	                    " AND (?5 IS NULL OR callback = ?5) ORDER BY pattern, callback")
+	                    " ORDER BY pattern, callback")
 /* clang-format on */
 
 enum statement {
@@ -70,8 +79,10 @@ struct spr_store {
 	sqlite3 *writer;
 	sqlite3 *reader; /* the writer itself in memory */
 	sqlite3_stmt *statement[N_STATEMENTS];
-	int lock_fd;
+	spr_lock lock;
 
+	/* written by the writer: pages in the log that are not all in the database; 0: it rests */
+	int n_log_pages;
 	/* written by the writer: the row that the look for expired ones goes on behind; NULL: the start */
 	char *scanned_pattern, *scanned_callback;
 
@@ -154,16 +165,25 @@ open_file(spr_store *store, const char *path, bool must_exist)
 	spr_err rv = SPR_OK;
 
 	if (must_exist && stat(path, &st) != 0 && errno == ENOENT) {
-		return (spr_fail(SPR_E_NOT_FOUND, "there is none, and --store-must-exist is set"));
+		return (spr_fail(SPR_E_NOT_FOUND, "there is none, and --store-must-exist is set; "
+						  "restore it, or start once without that flag"));
 	}
-	/* two names of one store are one lock */
-	if (realpath(path, real) == NULL) {
-		snprintf(real, sizeof(real), "%s", path);
-	}
-	if ((rv = spr_lock_take(&store->lock_fd, real, "daemon", "--store")) != SPR_OK) {
+	if ((rv = spr_lock_take(&store->lock, path, "daemon", "--store", real)) != SPR_OK) {
 		return (rv);
 	}
 	return (spr_db_open(&store->writer, real, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+}
+
+/* Instead of SQLite's own checkpoint, which would be part of a commit that somebody waits for. */
+static int
+on_commit(void *arg, sqlite3 *db, const char *name, int n_pages)
+{
+	spr_store *store = arg;
+
+	(void)db;
+	(void)name;
+	store->n_log_pages = n_pages;
+	return (SQLITE_OK);
 }
 
 static spr_err
@@ -186,7 +206,12 @@ open_all(spr_store *store, const char *path, bool must_exist, bool *is_new)
 	}
 	if (store->is_memory) {
 		store->reader = store->writer;
-	} else if ((rv = spr_db_open(&store->reader, path, SQLITE_OPEN_READONLY)) != SPR_OK) {
+	} else if ((rv = spr_db_open(&store->reader, sqlite3_db_filename(store->writer, "main"),
+				     SQLITE_OPEN_READONLY)) != SPR_OK) {
+		return (rv);
+	}
+	(void)sqlite3_wal_hook(store->writer, on_commit, store);
+	if ((rv = spr_db_set_cache(store->writer, LOAD_CACHE_KIB)) != SPR_OK) {
 		return (rv);
 	}
 	return (prepare_all(store));
@@ -202,7 +227,7 @@ spr_store_open(spr_store **out, const char *path, bool must_exist, bool *was_cre
 	if ((store = spr_mem_zalloc(sizeof(*store))) == NULL) {
 		return (spr_fail(SPR_E_NOMEM, "open store %s: out of memory", path));
 	}
-	store->lock_fd = -1;
+	store->lock = (spr_lock)SPR_LOCK_NONE;
 	store->is_memory = strcmp(path, ":memory:") == 0;
 	(void)pthread_mutex_init(&store->memory_lock, NULL);
 	if ((rv = open_all(store, path, must_exist, &is_new)) != SPR_OK) {
@@ -229,7 +254,7 @@ spr_store_close(spr_store *store)
 	}
 	/* the last one to close moves the WAL into the database */
 	(void)sqlite3_close(store->writer);
-	spr_lock_drop(store->lock_fd);
+	spr_lock_drop(&store->lock);
 	set_scanned(store, NULL);
 	(void)pthread_mutex_destroy(&store->memory_lock);
 	spr_mem_free(store);
@@ -290,7 +315,7 @@ spr_store_load(spr_store *store, spr_err (*on_row)(void *arg, const spr_store_ro
 			      &n_broken, on_row, arg);
 
 	spr_count_add(SPR_C_STORE_BROKEN_RECORDS, n_broken);
-	return (rv);
+	return (rv == SPR_OK ? spr_db_set_cache(store->writer, CACHE_KIB) : rv);
 }
 
 static spr_err
@@ -441,6 +466,29 @@ spr_store_rollback(spr_store *store)
 	}
 }
 
+bool
+spr_store_is_at_rest(const spr_store *store)
+{
+	return (store->n_log_pages == 0);
+}
+
+void
+spr_store_rest(spr_store *store, bool is_idle)
+{
+	if (store->n_log_pages == 0 || (!is_idle && store->n_log_pages < LONG_LOG_PAGES)) {
+		return;
+	}
+	/* passive: as far as no reader stands in the way; the next commit says how long the log is then */
+	store->n_log_pages = 0;
+	if (sqlite3_wal_checkpoint_v2(store->writer, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) !=
+	    SQLITE_OK) {
+		(void)spr_db_fail(store->writer, "checkpoint"); /* counted; nothing is lost by it */
+	}
+	if (is_idle) {
+		(void)sqlite3_db_release_memory(store->writer);
+	}
+}
+
 /* ------------------------------------------------------------------------------------------------
  * list */
 
@@ -468,9 +516,6 @@ bind_list(sqlite3_stmt *stmt, const spr_store_query *query, const char *prefix, 
 	}
 	bind_text(stmt, 1, pattern, strlen(pattern));
 	bind_text(stmt, 2, callback, strlen(callback));
-	if (query->callback != NULL) {
-		bind_text(stmt, 5, query->callback, strlen(query->callback));
-	}
 }
 
 spr_err

@@ -5,7 +5,7 @@
  * Reader      one control thread with its own connection: list. Reads never wait for a commit
  * Ownership   strings passed to callbacks are valid during the call
  * Ordering    what commit returned SPR_OK for is on disk
- * Progress    commit waits for the disk
+ * Progress    commit waits for the disk; a long log is moved by spr_store_rest(), some tenths of a second each 256 MiB
  * Limits      one daemon per store: an exclusive lock on <path>.lock, held for life
  * Teardown    both users stopped; spr_store_close()
  *
@@ -13,6 +13,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -51,6 +52,14 @@ spr_err spr_store_remove(spr_store *store, const char *pattern, const char *call
 spr_err spr_store_commit(spr_store *store);
 void spr_store_rollback(spr_store *store);
 /*
+ * What commits leave for later: their log is moved into the database, and with is_idle cached pages are given back. After
+ * each transaction, which does it only when the log has grown long, and when nothing has been written for a while. A failure
+ * is counted, and tried again after the next commit.
+ */
+void spr_store_rest(spr_store *store, bool is_idle);
+/* Nothing is left for an idle spr_store_rest(). */
+bool spr_store_is_at_rest(const spr_store *store);
+/*
  * Rows with expires_s < before_s, at most max of them, among the next SPR_STORE_SCAN behind those of the last call, and round
  * again from the first when the end was reached. An error: the next call looks at the same rows.
  */
@@ -62,8 +71,7 @@ typedef struct spr_store_query {
 	unsigned limit;
 	const char *after_pattern; /* NULL: from the start; else rows behind (pattern, callback) */
 	const char *after_callback;
-	const char *prefix;   /* NULL, or a pattern: it and all below it; "*" is everything */
-	const char *callback; /* NULL, or exactly this one */
+	const char *prefix; /* NULL, or a pattern: it and all below it; "*" is everything */
 } spr_store_query;
 /* [control reader] Rows in (pattern, callback) order, bytewise. */
 spr_err spr_store_list(spr_store *store, const spr_store_query *query,

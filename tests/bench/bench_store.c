@@ -55,6 +55,7 @@ fill(spr_store *store, uint64_t from, uint64_t n, uint64_t group)
 			put(store, j);
 		}
 		must(spr_store_commit(store));
+		spr_store_rest(store, false);
 	}
 }
 

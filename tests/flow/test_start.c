@@ -85,13 +85,30 @@ test_cannot_bind(void **state)
 	close(taken);
 }
 
+/* The run before said what is wrong, and not that it is ready; nothing that it made stands in the way of the next one. */
+static void
+expect_never_ready(flow *f)
+{
+	char path[96];
+	char *log = daemon_log(f);
+
+	assert_non_null(strstr(log, "START-FAILED"));
+	if (strstr(log, "READY") != NULL)
+		fail_msg("it was ready and then failed: %s", log);
+	free(log);
+	snprintf(path, sizeof(path), "%s/s.db.lock", f->dir);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
 static void
 test_cannot_create(void **state)
 {
 	flow *f = *state;
 
 	expect_failure(f, FLAGS("--store", "/no/such/dir/s.db"), 73, "/no/such/dir/s.db");
+	expect_failure(f, FLAGS("--store", "/no/such/dir/s.db"), 73, "or give another --store");
 	expect_failure(f, FLAGS("--ready-file", "/no/such/dir/ready"), 73, "/no/such/dir/ready");
+	expect_never_ready(f);
 	expect_failure(f, FLAGS("--dead-letter", "/no/such/dir/dead"), 73, "/no/such/dir/dead");
 }
 
@@ -108,6 +125,8 @@ test_broken_store(void **state)
 		fputs("this is no database, ", file);
 	fclose(file);
 	expect_failure(f, NULL, 1, path);
+	expect_failure(f, NULL, 1, "file is not a database; restore it from a backup, or move it");
+	expect_never_ready(f);
 	unlink(path);
 	assert_int_not_equal(run_daemon(f, FLAGS("--store-must-exist")), 0);
 	assert_int_equal(access(path, F_OK), -1);

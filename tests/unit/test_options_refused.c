@@ -57,6 +57,8 @@ static const struct {
      "--confirm: tcp needs an outbox"},
     {"--confirm tcp --transport native --outbox-dial tcp://h:1 --outbox-dial ipc:///s",
      SPR_E_CONFIG, "--confirm: tcp needs an outbox of tcp:// alone, and ipc:///s is not"},
+    {"--confirm tcp --transport native", SPR_E_CONFIG,
+     "--confirm: tcp needs --ack-dial or --ack-listen"},
     {"--confirm receipt", SPR_E_CONFIG, "--confirm: receipt needs --ack-dial or --ack-listen"},
     {"--confirm receipt --ack-dial tcp://h:1 --receipts-listen none", SPR_E_CONFIG,
      "--confirm: receipt needs --receipts-listen or --receipts-dial"},

@@ -100,32 +100,89 @@ test_group_is_bounded(void **state)
 	expect_reply(&d->slip[299], OK);
 }
 
-/* An import of the full size closes its transaction. */
-static void
-test_group_of_many_changes(void **state)
+static slip *
+submit_import(desk *d, unsigned n)
 {
-	desk *d = *state;
-	size_t len = 0, size = SPR_IMPORT_MAX * 64;
+	size_t len = 0, size = 64 + (size_t)n * 64;
 	char *text = malloc(size);
-	slip *import = NULL, *next = NULL;
+	slip *import = &d->slip[d->n++];
 
 	len = (size_t)snprintf(text, size, "{\"op\":\"import\",\"subscriptions\":[");
-	for (unsigned i = 0; i < SPR_IMPORT_MAX; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		len += (size_t)snprintf(text + len, size - len,
 					"%s{\"pattern\":\"UN.%u\",\"callback\":\"http://a\"}",
 					i > 0 ? "," : "", i);
 	}
 	snprintf(text + len, size - len, "]}");
-	import = &d->slip[d->n++];
 	*import = (slip){.desk = d, .text = text};
 	spr_control_submit(d->control, (const uint8_t *)text, strlen(text), on_reply, import);
-	next = submit(d, SUBSCRIBE, 1u);
+	return (import);
+}
+
+/* An import of the full size closes its transaction for others of its kind. */
+static void
+test_group_of_many_changes(void **state)
+{
+	desk *d = *state;
+	slip *import = submit_import(d, SPR_IMPORT_MAX), *next = submit_import(d, SPR_IMPORT_MAX);
+
 	spr_control_read_turn(d->control);
 	assert_int_equal(spr_control_write_turn(d->control), 1);
 	expect_reply(import, "\"created\":10000");
 	IS_PENDING(next);
 	assert_int_equal(spr_control_write_turn(d->control), 1);
-	expect_reply(next, OK);
+	expect_reply(next, "\"renewed\":10000");
+}
+
+/* A small change passes imports; an import lets one group pass, and takes small ones with it then. */
+static void
+test_small_changes_pass_imports(void **state)
+{
+	desk *d = *state;
+	slip *imports[2] = {submit_import(d, SPR_IMPORT_MAX), submit_import(d, SPR_IMPORT_MAX)};
+	slip *first = submit(d, SUBSCRIBE, 1u), *second = NULL, *third = NULL;
+
+	spr_control_read_turn(d->control);
+	assert_int_equal(spr_control_write_turn(d->control), 1);
+	expect_reply(first, OK);
+	second = submit(d, SUBSCRIBE, 2u);
+	spr_control_read_turn(d->control);
+	assert_int_equal(spr_control_write_turn(d->control), 2);
+	expect_reply(imports[0], OK);
+	expect_reply(second, OK);
+	third = submit(d, SUBSCRIBE, 3u);
+	spr_control_read_turn(d->control);
+	assert_int_equal(spr_control_write_turn(d->control), 1);
+	expect_reply(third, OK);
+	IS_PENDING(imports[1]);
+	assert_int_equal(spr_control_write_turn(d->control), 1);
+	expect_reply(imports[1], OK);
+}
+
+/* The log of the store is left alone while changes come, and seen to a second after the last. */
+static void
+test_rest(void **state)
+{
+	desk *d = *state;
+	const spr_agent *writer = spr_control_agent(d->control, SPR_VERB_WRITE);
+	slip *first = submit(d, SUBSCRIBE, 1u), *second = NULL;
+
+	spr_control_read_turn(d->control);
+	spr_control_write_turn(d->control);
+	expect_reply(first, OK);
+	assert_int_equal(writer->wake_at_ns, test_now_ns + SPR_NS_PER_S);
+	test_now_ns += SPR_NS_PER_S * 9 / 10;
+	second = submit(d, SUBSCRIBE, 2u);
+	spr_control_read_turn(d->control);
+	spr_control_write_turn(d->control);
+	expect_reply(second, OK);
+	test_now_ns += SPR_NS_PER_S * 9 / 10;
+	assert_int_equal(spr_control_write_turn(d->control), 0);
+	assert_false(spr_store_is_at_rest(d->env.store));
+	test_now_ns += SPR_NS_PER_S / 10;
+	assert_int_equal(spr_control_write_turn(d->control), 0);
+	assert_true(spr_store_is_at_rest(d->env.store));
+	assert_true(writer->wake_at_ns > test_now_ns + SPR_NS_PER_S);
 }
 
 /* The store fails: all in the transaction hear it, nothing is visible, and the next one works. */
@@ -168,10 +225,16 @@ test_store_error_in_the_middle(void **state)
 				      NULL, NULL, NULL),
 			 SQLITE_OK);
 	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+	submit(d, SUBSCRIBE, 11u);
+	spr_control_read_turn(d->control);
+	spr_control_write_turn(d->control);
+	assert_false(spr_store_is_at_rest(d->env.store));
 	good = submit(d, SUBSCRIBE, 12u);
 	failing = submit(d, SUBSCRIBE, 13u);
 	spr_control_read_turn(d->control);
 	spr_control_write_turn(d->control);
+	/* whatever is wrong, a shorter log may help */
+	assert_true(spr_store_is_at_rest(d->env.store));
 	expect_reply(good, "thirteen");
 	expect_reply(failing, "store subscription: thirteen");
 	assert_false(is_told(&d->env, "UN.A", "http://12"));
@@ -371,6 +434,8 @@ main(void)
 	    each(test_reply_after_publish),
 	    each(test_group_is_bounded),
 	    each(test_group_of_many_changes),
+	    each(test_small_changes_pass_imports),
+	    each(test_rest),
 	    each(test_store_error),
 	    each(test_store_error_in_the_middle),
 	    each(test_drain),

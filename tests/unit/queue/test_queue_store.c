@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "spr_test.h"
 #include "store/store.h"
+#include "sync_count.h"
 
 typedef struct place {
 	char *dir;
@@ -262,13 +263,32 @@ test_killed(void **state)
 	}
 }
 
+/* What was told to be on disk survives a power cut, not only the process. */
+static void
+test_commit_waits_for_the_disk(void **state)
+{
+	const place *p = *state;
+	const char *const ids[] = {"a", "b", "c"};
+	queue_store *store = NULL;
+	unsigned long before;
+
+	assert_ok(queue_store_open(&store, p->path));
+	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+		assert_true(put(store, ids[i], true));
+		before = n_syncs;
+		assert_ok(queue_store_commit(store));
+		assert_true(n_syncs > before);
+	}
+	queue_store_close(store);
+}
+
 int
 main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 	    T(test_refused),      T(test_no_memory), T(test_counts_follow_the_transaction),
-	    T(test_numbers_grow), T(test_killed),
+	    T(test_numbers_grow), T(test_killed),    T(test_commit_waits_for_the_disk),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));

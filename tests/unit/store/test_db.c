@@ -5,9 +5,14 @@
 #include "store/db.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "base/mem.h"
+#include "store/lock.h"
 #include "store_place.h"
 
 static void
@@ -78,8 +83,79 @@ test_one_owner(void **state)
 
 	close_store(p);
 	snprintf(lock, sizeof(lock), "%s.lock", p->path);
-	assert_int_equal(access(lock, F_OK), 0);
+	assert_int_equal(access(lock, F_OK), -1);
 	assert_ok(spr_store_open(&p->store, link, false, &was_created));
+}
+
+/* The first to open a store by a link to nothing has the same lock as who then comes by its real name. */
+static void
+test_link_to_nothing(void **state)
+{
+	place *p = *state;
+	spr_store *other = NULL;
+	char link[300];
+	bool was_created = false;
+
+	snprintf(link, sizeof(link), "%s/link.db", p->dir);
+	assert_int_equal(symlink(p->path, link), 0);
+	assert_ok(spr_store_open(&p->store, link, false, &was_created));
+	assert_true(was_created);
+	assert_fails(spr_store_open(&other, p->path, false, &was_created), SPR_E_LOCKED);
+}
+
+/* Takes and drops the lock for ever; exits when somebody else has it at the same time. */
+static void
+contend(const char *path, int held)
+{
+	char real[PATH_MAX];
+
+	for (;;) {
+		spr_lock lock = SPR_LOCK_NONE;
+
+		if (spr_lock_take(&lock, path, "test", "--store", real) != SPR_OK) {
+			continue;
+		}
+		if (flock(held, LOCK_EX | LOCK_NB) != 0) {
+			_exit(1);
+		}
+		(void)flock(held, LOCK_UN);
+		spr_lock_drop(&lock);
+	}
+}
+
+/* Files of the lock that are removed while others wait for them: two never have it at once. */
+static void
+test_lock_is_removed_safely(void **state)
+{
+	place *p = *state;
+	unsigned n_taken = 0;
+	pid_t child;
+	char real[PATH_MAX];
+	int held, status;
+
+	close(open(p->path, O_CREAT | O_WRONLY, 0600));
+	if ((child = fork()) == 0) {
+		contend(p->path, open(p->path, O_RDONLY | O_CLOEXEC));
+	}
+	assert_true(child > 0);
+	held = open(p->path, O_RDONLY | O_CLOEXEC);
+	while (n_taken < 20000 && waitpid(child, &status, WNOHANG) == 0) {
+		spr_lock lock = SPR_LOCK_NONE;
+
+		if (spr_lock_take(&lock, p->path, "test", "--store", real) != SPR_OK) {
+			continue;
+		}
+		if (flock(held, LOCK_EX | LOCK_NB) != 0) {
+			break;
+		}
+		(void)flock(held, LOCK_UN);
+		spr_lock_drop(&lock);
+		n_taken++;
+	}
+	(void)kill(child, SIGKILL);
+	(void)waitpid(child, &status, 0);
+	close(held);
+	assert_int_equal(n_taken, 20000);
 }
 
 static void
@@ -201,11 +277,18 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    each(test_created_once),      each(test_must_exist),
-	    each(test_one_owner),         each(test_unreadable),
-	    each(test_foreign_and_newer), each(test_bad_places),
-	    each(test_read_only),         each(test_memory),
-	    each(test_out_of_memory),     each(test_close_nothing),
+	    each(test_created_once),
+	    each(test_must_exist),
+	    each(test_one_owner),
+	    each(test_link_to_nothing),
+	    each(test_lock_is_removed_safely),
+	    each(test_unreadable),
+	    each(test_foreign_and_newer),
+	    each(test_bad_places),
+	    each(test_read_only),
+	    each(test_memory),
+	    each(test_out_of_memory),
+	    each(test_close_nothing),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));

@@ -6,11 +6,13 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "base/counters.h"
 #include "base/mem.h"
 #include "store_place.h"
+#include "sync_count.h"
 
 static void
 test_put_and_remove(void **state)
@@ -37,6 +39,23 @@ test_put_and_remove(void **state)
 	assert_true(put(p, "UN.C", "http://c", 5));
 	assert_ok(spr_store_commit(p->store));
 	expect_load(p, "* http://a 4;UN.A http://b 3;UN.C http://c 5;");
+}
+
+/* A commit that has returned survives a power cut, not only the process. */
+static void
+test_commit_waits_for_the_disk(void **state)
+{
+	place *p = *state;
+	unsigned long before;
+
+	open_store(p);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_ok(spr_store_begin(p->store));
+		(void)put(p, "UN.A", "http://a", i);
+		before = n_syncs;
+		assert_ok(spr_store_commit(p->store));
+		assert_true(n_syncs > before);
+	}
 }
 
 static void
@@ -282,11 +301,7 @@ test_list_filters(void **state)
 	put_now(p, "UN.A", "http://b", 2);
 	put_now(p, "UN.B", "http://b", 3);
 	put_now(p, "UN.C", "http://c", 4);
-	expect_list(p, (spr_store_query){.callback = "http://b"},
-		    "UN.A http://b 2;UN.B http://b 3;");
-	expect_list(p, (spr_store_query){.callback = "http://b", .prefix = "UN.B"},
-		    "UN.B http://b 3;");
-	expect_list(p, (spr_store_query){.callback = "http"}, "");
+	expect_list(p, (spr_store_query){.prefix = "UN.B"}, "UN.B http://b 3;");
 	expect_list(
 	    p, (spr_store_query){.after_pattern = "UN.A", .after_callback = "http://a", .limit = 2},
 	    "UN.A http://b 2;UN.B http://b 3;");
@@ -445,11 +460,71 @@ test_old_index(void **state)
 	    "CREATE INDEX subscriptions_by_expires ON subscriptions (expires)"); /* it can be made, so there is none */
 }
 
+static off_t
+size_of(const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	return (st.st_size);
+}
+
+/* A commit leaves its pages in the log; an idle store moves them into the database. */
+static void
+test_rest(void **state)
+{
+	place *p = *state;
+	char pattern[32];
+	off_t before;
+
+	open_store(p);
+	assert_true(spr_store_is_at_rest(p->store));
+	assert_ok(spr_store_begin(p->store));
+	for (unsigned i = 0; i < 1000; i++) {
+		snprintf(pattern, sizeof(pattern), "UN.%u", i);
+		(void)put(p, pattern, "http://a", 1);
+	}
+	assert_true(spr_store_is_at_rest(p->store));
+	assert_ok(spr_store_commit(p->store));
+	assert_false(spr_store_is_at_rest(p->store));
+	before = size_of(p->path);
+	spr_store_rest(p->store, false); /* the log is not long */
+	assert_false(spr_store_is_at_rest(p->store));
+	assert_int_equal(size_of(p->path), before);
+	spr_store_rest(p->store, true);
+	assert_true(spr_store_is_at_rest(p->store));
+	assert_true(size_of(p->path) > before + 10000);
+	put_now(p, "UN.A", "http://a", 1);
+	assert_false(spr_store_is_at_rest(p->store));
+}
+
+/* A reader that stands in the way costs the rest, not the store. */
+static void
+test_rest_beside_a_reader(void **state)
+{
+	place *p = *state;
+	sqlite3 *db = NULL;
+
+	open_store(p);
+	put_now(p, "UN.A", "http://a", 1);
+	assert_int_equal(sqlite3_open(p->path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "BEGIN; SELECT * FROM subscriptions", NULL, NULL, NULL),
+			 SQLITE_OK);
+	put_now(p, "UN.B", "http://b", 2);
+	spr_store_rest(p->store, true);
+	put_now(p, "UN.C", "http://c", 3);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+	spr_store_rest(p->store, true);
+	assert_true(spr_store_is_at_rest(p->store));
+	expect_load(p, "UN.A http://a 1;UN.B http://b 2;UN.C http://c 3;");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    each(test_put_and_remove),
+	    each(test_commit_waits_for_the_disk),
 	    each(test_rollback),
 	    each(test_begin_twice),
 	    each(test_uncommitted_is_gone),
@@ -464,6 +539,8 @@ main(void)
 	    each(test_expired),
 	    each(test_expired_behind_many),
 	    each(test_old_index),
+	    each(test_rest),
+	    each(test_rest_beside_a_reader),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));
