@@ -36,7 +36,7 @@
  */
 #define LOAD_CACHE_KIB 16384
 #define CACHE_KIB      131072
-#define LONG_LOG_PAGES 65536
+#define LONG_LOG_PAGES 131072
 
 static const spr_db_schema schema = {
     .version = 1,

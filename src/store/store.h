@@ -5,7 +5,7 @@
  * Reader      one control thread with its own connection: list. Reads never wait for a commit
  * Ownership   strings passed to callbacks are valid during the call
  * Ordering    what commit returned SPR_OK for is on disk
- * Progress    commit waits for the disk; a long log is moved by spr_store_rest(), some tenths of a second each 256 MiB
+ * Progress    commit waits for the disk; a long log is moved by spr_store_rest(), half a second each 512 MiB
  * Limits      one daemon per store: an exclusive lock on <path>.lock, held for life
  * Teardown    both users stopped; spr_store_close()
  *
