@@ -60,10 +60,9 @@ spr_mailbox_push_chain(spr_stack *stack, const spr_stack_chain *chain)
 }
 
 spr_stack_entry *
-spr_mailbox_pop_all(spr_stack *stack)
+spr_mailbox_pop_newest_first(spr_stack *stack)
 {
 	struct ck_stack_entry *newest;
-	struct ck_stack_entry *oldest = NULL;
 
 	if (spr_mailbox_is_empty(stack))
 		return (NULL); /* spares an idle reader the locked exchange */
@@ -71,6 +70,16 @@ spr_mailbox_pop_all(spr_stack *stack)
 	newest = ck_stack_batch_pop_upmc(&stack->head);
 	SPR_TSAN_ACQUIRE(stack); /* E2 acquire: pairs with the release in push */
 	SPR_YIELD();
+	return ((spr_stack_entry *)(void *)newest);
+}
+
+spr_stack_entry *
+spr_mailbox_pop_all(spr_stack *stack)
+{
+	spr_stack_entry *entry = spr_mailbox_pop_newest_first(stack);
+	struct ck_stack_entry *newest = entry != NULL ? &entry->link : NULL;
+	struct ck_stack_entry *oldest = NULL;
+
 	while (newest != NULL) {
 		struct ck_stack_entry *older = newest->next;
 

@@ -55,6 +55,8 @@ void spr_mailbox_push(spr_stack *stack, spr_stack_entry *entry);
 void spr_mailbox_push_chain(spr_stack *stack, const spr_stack_chain *chain);
 /* [reader] Everything, oldest first, linked by spr_stack_next(); NULL when empty. */
 spr_stack_entry *spr_mailbox_pop_all(spr_stack *stack);
+/* [reader] The same, newest first: nothing of an entry is read. */
+spr_stack_entry *spr_mailbox_pop_newest_first(spr_stack *stack);
 /* [any] A snapshot. */
 bool spr_mailbox_is_empty(const spr_stack *stack);
 /* [reader] The entry after this one of a popped chain; read it before re-using the entry. */

@@ -39,10 +39,13 @@
  * id out of the count behind his swap: the ledger may give up one too many meanwhile, never one too
  * few.
  *
- * Enough entries. There are max_inflight + dedup_window + resume_window. Whoever takes one holds one
- * of max_inflight; a claim that took one and then finds its id gives it back before it goes on. The
- * acked and the resumable are at most their windows because the oldest is evicted before the next is
- * added.
+ * Enough entries. There are max_inflight + dedup_window + resume_window, and as many as the ledger
+ * holds back to give them back together. Whoever takes one holds one of max_inflight; a claim that
+ * took one and then finds its id gives it back before it goes on. The acked and the resumable are at
+ * most their windows because the oldest is evicted before the next is added.
+ *
+ * What is in flight is counted when somebody asks: a count of its own would be another cache line
+ * that goes to and fro between dispatchers and ledger for every id.
  *
  * Memory orders. E9 goes from the ledger's release (of a state, R1, or a swap) to the acquire with
  * which a claim reads that state, link or word.
@@ -75,7 +78,8 @@ typedef struct slot {
 	uint32_t index;
 } slot;
 
-#define EVICT_AHEAD 4
+#define EVICT_AHEAD    4  /* evictions between one thing that is fetched and the next */
+#define FREED_TOGETHER 32 /* entries */
 
 struct spr_answers {
 	/* constant after new */
@@ -87,11 +91,11 @@ struct spr_answers {
 	spr_key_table table;
 
 	/* written by dispatchers and ledger */
-	_Atomic uint32_t n_in_flight; /* beside the table's free list, which moves with it */
 	_Atomic uint32_t n_resumable;
 
 	/* written by the ledger */
 	_Alignas(SPR_CACHELINE) uint32_t oldest; /* in acked */
+	spr_key_chain freed;                     /* not yet given back */
 	_Atomic uint32_t n_acked;
 	uint32_t first_slot, end_slot;
 };
@@ -125,6 +129,18 @@ take_entry(spr_answers *answers, spr_answer_key key)
 	return (index);
 }
 
+/* What is free is not counted as in flight. */
+static void
+give_back_unused(spr_answers *answers, uint32_t index)
+{
+	/* relaxed: nobody else has had the number of this use */
+	uint64_t state = atomic_load_explicit(state_of(answers, index), memory_order_relaxed);
+
+	/* E9 release (recycling): see spr_key_take() */
+	atomic_store_explicit(state_of(answers, index), state | KIND_GONE, memory_order_release);
+	spr_key_give_back(&answers->table, index);
+}
+
 /* What a claim of an id that is there comes to. False: its state has changed meanwhile. */
 static bool
 meet(spr_answers *answers, const spr_key_spot *spot, spr_claim *claim, uint32_t *out)
@@ -137,9 +153,8 @@ meet(spr_answers *answers, const spr_key_spot *spot, spr_claim *claim, uint32_t 
 		*claim = SPR_CLAIM_RESUMED;
 		if (!change(answers, spot->index, spot->state, spot->state & ~KIND_MASK))
 			return (false);
-		/* relaxed, both: snapshots for metrics; and "Order of eviction" above */
+		/* relaxed: a snapshot for metrics; and "Order of eviction" above */
 		atomic_fetch_sub_explicit(&answers->n_resumable, 1, memory_order_relaxed);
-		atomic_fetch_add_explicit(&answers->n_in_flight, 1, memory_order_relaxed);
 		*out = spot->index;
 		return (true);
 	default:
@@ -173,7 +188,7 @@ spr_answers_claim(spr_answers *answers, spr_answer_key key, uint32_t *out)
 		spr_key_find(&answers->table, key.low, key.high, &spot);
 		if (spot.index != SPR_KEY_NONE && (spot.state & KIND_MASK) != KIND_GONE) {
 			if (mine != SPR_KEY_NONE)
-				spr_key_give_back(&answers->table, mine);
+				give_back_unused(answers, mine);
 			mine = SPR_KEY_NONE;
 			if (meet(answers, &spot, &claim, out))
 				return (claim);
@@ -182,8 +197,6 @@ spr_answers_claim(spr_answers *answers, spr_answer_key key, uint32_t *out)
 		if (mine == SPR_KEY_NONE)
 			mine = take_entry(answers, key);
 		if (spr_key_try_insert(&answers->table, &spot, mine)) {
-			/* relaxed: a snapshot for metrics */
-			atomic_fetch_add_explicit(&answers->n_in_flight, 1, memory_order_relaxed);
 			*out = mine;
 			return (SPR_CLAIM_NEW);
 		}
@@ -208,31 +221,49 @@ spr_answers_take_resume(spr_answers *answers, uint32_t index)
 			  atomic_load_explicit(state_of(answers, index), memory_order_relaxed)));
 }
 
-/* R1 to R3. */
+/* R1 to R3. The free list belongs to dispatchers' caches: for each entry it would come here and go back. */
 static void
 remove_entry(spr_answers *answers, uint32_t index)
 {
 	spr_key_unlink(&answers->table, index);
-	spr_key_give_back(&answers->table, index);
+	spr_key_chain_add(&answers->table, &answers->freed, index);
+	if (answers->freed.n < FREED_TOGETHER)
+		return;
+	spr_key_give_back_chain(&answers->table, &answers->freed);
+	answers->freed = (spr_key_chain){0};
 }
 
-/* They were last touched a window ago: the entry is fetched some evictions ahead, then its bucket. */
+/* Of the acked one that is evicted so many evictions later. */
+static spr_key_entry *
+oldest_entry(const spr_answers *answers, uint32_t later)
+{
+	uint32_t window = answers->dedup_window, at = answers->oldest + later;
+
+	return (&answers->table.entries[answers->acked[at < window ? at : at - window]]);
+}
+
+static spr_key_word *
+oldest_bucket(spr_answers *answers, uint32_t later)
+{
+	/* relaxed: an acked entry's key stays until the ledger removes it */
+	return (spr_key_bucket_of(
+	    &answers->table,
+	    atomic_load_explicit(&oldest_entry(answers, later)->low, memory_order_relaxed)));
+}
+
+/* They were last touched a window ago: the entry is fetched, some evictions later its bucket, then the first one in that. */
 static void
 prefetch_oldest(spr_answers *answers, uint32_t n_acked)
 {
-	uint32_t window = answers->dedup_window, at = answers->oldest + 2 * EVICT_AHEAD;
+	uint64_t seen;
 
-	if (n_acked <= 2 * EVICT_AHEAD)
+	if (n_acked <= 3 * EVICT_AHEAD)
 		return;
-	__builtin_prefetch(&answers->table.entries[answers->acked[at < window ? at : at - window]],
-			   1);
-	at = answers->oldest + EVICT_AHEAD;
-	at = answers->acked[at < window ? at : at - window];
-	/* relaxed: an acked entry's key stays until the ledger removes it */
-	__builtin_prefetch(
-	    spr_key_bucket_of(&answers->table, atomic_load_explicit(&answers->table.entries[at].low,
-								    memory_order_relaxed)),
-	    1);
+	__builtin_prefetch(oldest_entry(answers, 3 * EVICT_AHEAD), 1);
+	__builtin_prefetch(oldest_bucket(answers, 2 * EVICT_AHEAD), 1);
+	/* relaxed: a guess */
+	seen = atomic_load_explicit(oldest_bucket(answers, EVICT_AHEAD), memory_order_relaxed);
+	__builtin_prefetch(&answers->table.entries[spr_key_index_of(seen)], 1);
 }
 
 static void
@@ -263,8 +294,6 @@ in_flight_state(const spr_answers *answers, uint32_t index)
 static bool
 leave_in_flight(spr_answers *answers, uint32_t index, uint64_t state)
 {
-	/* relaxed: a snapshot for metrics */
-	atomic_fetch_sub_explicit(&answers->n_in_flight, 1, memory_order_relaxed);
 	SPR_YIELD();
 	/* E9 release: pairs with the acquire in spr_key_walk(); acquire: the claim that left a mark */
 	return ((atomic_exchange_explicit(state_of(answers, index), state, memory_order_acq_rel) &
@@ -286,14 +315,14 @@ spr_answers_acked(spr_answers *answers, uint32_t index)
 	uint64_t state = in_flight_state(answers, index) & USES_MASK;
 	/* relaxed: the ledger's own */
 	uint32_t n_acked = atomic_load_explicit(&answers->n_acked, memory_order_relaxed);
-	uint64_t slot_number;
+	uint32_t at;
 
 	if (answers->dedup_window == 0)
 		return (spr_answers_forget(answers, index));
 	if (n_acked == answers->dedup_window)
 		evict_oldest(answers, n_acked--);
-	slot_number = (uint64_t)answers->oldest + n_acked;
-	answers->acked[slot_number % answers->dedup_window] = index;
+	at = answers->oldest + n_acked; /* both below SPR_ANSWERS_MAX */
+	answers->acked[at < answers->dedup_window ? at : at - answers->dedup_window] = index;
 	/* relaxed: a snapshot for metrics, and only the ledger decides by it */
 	atomic_store_explicit(&answers->n_acked, n_acked + 1, memory_order_relaxed);
 	return (leave_in_flight(answers, index, state | KIND_ACKED));
@@ -372,8 +401,17 @@ spr_answers_evict_resumable(spr_answers *answers, spr_resume *evicted)
 uint32_t
 spr_answers_in_flight(const spr_answers *answers)
 {
-	/* relaxed: a snapshot */
-	return (atomic_load_explicit(&answers->n_in_flight, memory_order_relaxed));
+	/* relaxed, both: a snapshot */
+	uint32_t n = atomic_load_explicit(&answers->table.n_used, memory_order_relaxed);
+	uint32_t n_in_flight = 0;
+
+	if (n > answers->table.n_entries)
+		n = answers->table.n_entries;
+	for (uint32_t i = 1; i <= n; i++)
+		n_in_flight += (atomic_load_explicit(state_of(answers, i),
+						     memory_order_relaxed /* as above */) &
+				KIND_MASK) == KIND_IN_FLIGHT;
+	return (n_in_flight);
 }
 
 uint32_t
@@ -394,7 +432,7 @@ spr_err
 spr_answers_new(spr_answers **out, unsigned max_inflight, unsigned dedup_window,
 		unsigned resume_window)
 {
-	uint64_t n_entries = (uint64_t)max_inflight + dedup_window + resume_window;
+	uint64_t n_entries = (uint64_t)max_inflight + dedup_window + resume_window + FREED_TOGETHER;
 	spr_answers *answers;
 
 	if (max_inflight == 0 || n_entries >= SPR_ANSWERS_MAX)

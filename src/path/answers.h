@@ -19,8 +19,8 @@
  *             entry number gets from the claim to the ledger by the caller's own edge (E2)
  * Progress    claim is lock-free: it starts again only when another claim or a removal in the same
  *             bucket was completed; the ledger's calls: only claims in the same bucket delay them
- * Limits      max_inflight entries in flight, plus dedup_window acked ones, plus resume_window resumable ones, in all below
- *             SPR_ANSWERS_MAX; memory is fixed at start but touched only as it is first used
+ * Limits      max_inflight entries in flight, plus dedup_window acked ones, plus resume_window resumable ones, in all a little
+ *             below SPR_ANSWERS_MAX; memory is fixed at start but touched only as it is first used
  * Teardown    after dispatchers and ledger have stopped
  *
  * Which calls may overlap (X: the caller excludes it):
@@ -101,7 +101,7 @@ spr_answers_nacked(spr_answers *answers, uint32_t entry, spr_resume resume, spr_
 bool spr_answers_evict_resumable(spr_answers *answers, spr_resume *evicted);
 /* [dispatcher, after SPR_CLAIM_RESUMED only] What was remembered. */
 spr_resume spr_answers_take_resume(spr_answers *answers, uint32_t entry);
-/* [any] Snapshots: in flight, acked, resumable. */
+/* [any] Snapshots: in flight (which looks at all entries), acked, resumable. */
 uint32_t spr_answers_in_flight(const spr_answers *answers);
 uint32_t spr_answers_remembered(const spr_answers *answers);
 uint32_t spr_answers_resumable(const spr_answers *answers);

@@ -86,16 +86,34 @@
 _Static_assert(sizeof(spr_key_entry) == SPR_CACHELINE / 2, "an entry is in one cache line");
 
 void
-spr_key_give_back(spr_key_table *table, uint32_t index)
+spr_key_chain_add(spr_key_table *table, spr_key_chain *chain, uint32_t index)
+{
+	/* E9, E16 release (recycling): R2 is seen by whoever sees this link */
+	atomic_store_explicit(&table->entries[index].next, chain->first, memory_order_release);
+	chain->first = index;
+	if (chain->n++ == 0)
+		chain->last = index;
+}
+
+void
+spr_key_give_back_chain(spr_key_table *table, const spr_key_chain *chain)
 {
 	/* relaxed: a hint, spr_key_swap() checks it */
 	uint64_t top = atomic_load_explicit(&table->free, memory_order_relaxed);
 
 	do {
-		/* E9, E16 release (recycling): R2 is seen by whoever sees this link */
-		atomic_store_explicit(&table->entries[index].next, spr_key_index_of(top),
+		/* E9, E16 release (recycling): as above */
+		atomic_store_explicit(&table->entries[chain->last].next, spr_key_index_of(top),
 				      memory_order_release);
-	} while (!spr_key_swap(&table->free, &top, index));
+	} while (!spr_key_swap(&table->free, &top, chain->first));
+}
+
+void
+spr_key_give_back(spr_key_table *table, uint32_t index)
+{
+	spr_key_chain chain = {.first = index, .last = index, .n = 1};
+
+	spr_key_give_back_chain(table, &chain);
 }
 
 static uint32_t

@@ -63,6 +63,12 @@ typedef struct spr_key_table {
 	_Atomic uint32_t n_used; /* entries taken at least once; may run a little over n_entries */
 } spr_key_table;
 
+/* Entries that one thread has put together, to go back in one step. {0} is empty. */
+typedef struct spr_key_chain {
+	uint32_t first, last;
+	uint32_t n;
+} spr_key_chain;
+
 /* What a find saw: the chain, and the youngest entry of the key in it. */
 typedef struct spr_key_spot {
 	spr_key_word *bucket;
@@ -79,6 +85,9 @@ void spr_key_table_fini(spr_key_table *table);
 void spr_key_unlink(spr_key_table *table, uint32_t index);
 /* [any] An entry that is not in a bucket goes back to the free ones (R3). */
 void spr_key_give_back(spr_key_table *table, uint32_t index);
+/* [owner of the chain] The same for many: one more that goes with the others; and then all of a chain, which is not empty. */
+void spr_key_chain_add(spr_key_table *table, spr_key_chain *chain, uint32_t index);
+void spr_key_give_back_chain(spr_key_table *table, const spr_key_chain *chain);
 /* [any] One for the key, whose state and note are those of its last user. */
 uint32_t spr_key_take(spr_key_table *table, uint64_t low, uint64_t high);
 

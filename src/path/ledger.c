@@ -26,6 +26,8 @@
 #define LOOK_MAX_NS (250 * SPR_NS_PER_MS)
 #define WORKING_NS  (10 * SPR_NS_PER_S)
 
+#define ENTRIES_AHEAD 4 /* of those that are settled */
+
 struct spr_ledger {
 	/* constant after start */
 	spr_ledger_config config;
@@ -43,10 +45,12 @@ struct spr_ledger {
 	atomic_bool gives_up;
 	atomic_bool must_look;
 
-	/* written by the ledger */
+	/* written by the ledger, read for each notification or batch of them */
 	_Alignas(SPR_CACHELINE) atomic_bool is_napping;
 	atomic_bool is_watching; /* it looks at the deadlines by itself */
-	uint64_t looked_ns;
+
+	/* written by the ledger */
+	_Alignas(SPR_CACHELINE) uint64_t looked_ns;
 	uint64_t look_at_ns;
 	spr_text text;
 };
@@ -119,6 +123,17 @@ note_times(const spr_ledger *ledger, spr_notification *notification, uint64_t no
 				  now_ns - spr_notification_received_ns(notification));
 }
 
+/* The ledger goes from the newest to the oldest. */
+static void
+add_completed(spr_ledger *ledger, spr_completed *completed, spr_notification *notification)
+{
+	uint32_t *last = &completed->last[completed->chain.n % SPR_RECORDS_AHEAD];
+
+	notification->ahead = *last;
+	*last = (uint32_t)(notification - ledger->config.notifications->slab) + 1;
+	spr_stack_chain_add(&completed->chain, &notification->link);
+}
+
 void
 spr_ledger_gather(spr_ledger *ledger, spr_completed *completed, spr_notification *notification)
 {
@@ -132,7 +147,7 @@ spr_ledger_gather(spr_ledger *ledger, spr_completed *completed, spr_notification
 	if (notification->upstream == SPR_UPSTREAM_NONE)
 		end_unanswered(ledger, notification);
 	else
-		spr_stack_chain_add(&completed->chain, &notification->link);
+		add_completed(ledger, completed, notification);
 }
 
 void
@@ -206,7 +221,7 @@ spr_ledger_give_up(spr_ledger *ledger)
 static unsigned
 take_completed(spr_ledger *ledger)
 {
-	spr_stack_entry *entry = spr_mailbox_pop_all(&ledger->completed);
+	spr_stack_entry *entry = spr_mailbox_pop_newest_first(&ledger->completed);
 	spr_stack_entry *next;
 	unsigned n = 0;
 
@@ -214,14 +229,15 @@ take_completed(spr_ledger *ledger)
 		spr_notification *notification = SPR_STACK_CONTAINER(entry, spr_notification, link);
 
 		next = spr_stack_next(entry);
-		/* what the answer is made of, a few records later */
-		__builtin_prefetch(notification->id);
-		if (notification->entry != SPR_ANSWER_NONE)
-			spr_answers_prefetch(ledger->config.answers, notification->entry);
+		if (notification->ahead != 0)
+			spr_notification_prefetch(
+			    &ledger->config.notifications->slab[notification->ahead - 1]);
 		SPR_CRASH_POINT("before-ack");
 		spr_deadlines_close(ledger->deadlines, notification);
-		spr_upstream_add(&ledger->upstreams[notification->upstream], notification);
+		spr_upstream_take_in(&ledger->upstreams[notification->upstream], notification);
 	}
+	for (unsigned i = 0; n > 0 && i < ledger->n_upstreams; i++)
+		spr_upstream_end_taking(&ledger->upstreams[i]);
 	return (n);
 }
 
@@ -235,6 +251,17 @@ note_accepted(const spr_notification *notification, uint64_t now_ns)
 	spr_histogram_add(SPR_H_NOTIFICATION, now_ns - spr_notification_received_ns(notification));
 }
 
+/* It is met ENTRIES_AHEAD records later, and the one that is fetched now SPR_RECORDS_AHEAD behind it. */
+static spr_notification *
+foresee(const spr_ledger *ledger, const spr_notification *near)
+{
+	if (near->later != NULL)
+		spr_notification_prefetch(near->later);
+	if (near->entry != SPR_ANSWER_NONE)
+		spr_answers_prefetch(ledger->config.answers, near->entry);
+	return (near->next);
+}
+
 /*
  * The upstream has accepted: the records go back. A copy that came after the answer had been sent may
  * have been sent after upstream had seen it; so that it is not left without one, the answer goes out
@@ -243,11 +270,15 @@ note_accepted(const spr_notification *notification, uint64_t now_ns)
 static void
 free_accepted(spr_ledger *ledger, spr_notification *chain, uint64_t now_ns)
 {
-	spr_notification *next;
+	spr_notification *next, *near = chain;
 	spr_stack_chain freed = {0};
 
+	for (unsigned i = 0; i < ENTRIES_AHEAD && near != NULL; i++)
+		near = foresee(ledger, near);
 	for (; chain != NULL; chain = next) {
 		next = chain->next;
+		if (near != NULL)
+			near = foresee(ledger, near);
 		spr_count(SPR_C_ANSWERS_ACCEPTED);
 		note_accepted(chain, now_ns);
 		if (spr_settle_accepted(&ledger->settle, chain))

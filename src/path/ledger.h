@@ -77,6 +77,7 @@ void spr_ledger_complete(spr_ledger *ledger, spr_notification *notification);
 typedef struct spr_completed {
 	spr_stack_chain chain;
 	uint64_t now_ns;
+	uint32_t last[SPR_RECORDS_AHEAD]; /* of the chain, in turn: see spr_notification's ahead */
 } spr_completed;
 /* [owner of the notification] The same for many: one clock reading, one push, one wake-up. */
 void

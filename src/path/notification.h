@@ -60,10 +60,16 @@ struct spr_notification {
 	uint32_t n_known; /* how many are in the chain */
 	uint32_t credits; /* held for them, and for those that are to be opened */
 
+	/* written by whoever completes it: another record that the ledger meets some records later, as its number in the slab
+	 * and one; 0: none */
+	uint32_t ahead;
+
 	/* written by the ledger: an answer batch is a chain of records, its head carries the batch */
-	uint32_t batch_n;
 	spr_notification *next;
+	spr_notification
+	    *later; /* one that is met some records behind it, to be fetched; or NULL */
 	spr_notification *next_batch;
+	uint32_t batch_n;
 	uint64_t due_ns;
 	uint16_t attempts;
 	uint16_t refusals;
@@ -74,7 +80,10 @@ struct spr_notification {
 	spr_buf *message;   /* kept while jobs are out that nobody can be told about; else NULL */
 	spr_range document; /* in it */
 };
-_Static_assert(offsetof(spr_notification, credits) < SPR_CACHELINE, "what completions touch");
+_Static_assert(offsetof(spr_notification, next) == SPR_CACHELINE, "what completions touch");
+
+/* Records that are fetched before they are met: each was written last by another thread. */
+#define SPR_RECORDS_AHEAD 8
 
 typedef struct spr_notifications {
 	/* constant after init */
@@ -108,6 +117,13 @@ spr_notification_add_free(spr_stack_chain *chain, spr_notification *notification
 	spr_stack_chain_add(chain, &notification->link);
 }
 void spr_notifications_give_back(spr_notifications *pool, const spr_stack_chain *chain);
+/* [any] What the ledger reads and writes of it is on its way into the cache. */
+static inline void
+spr_notification_prefetch(const spr_notification *notification)
+{
+	__builtin_prefetch(notification, 1);
+	__builtin_prefetch(&notification->next, 1);
+}
 /* [owner] */
 uint64_t spr_notification_received_ns(const spr_notification *notification);
 /* [any] A snapshot. */

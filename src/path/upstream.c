@@ -87,6 +87,7 @@ void
 spr_upstream_add(spr_upstream *self, spr_notification *notification)
 {
 	notification->next = NULL;
+	notification->later = NULL;
 	notification->attempts = 0;
 	notification->refusals = 0;
 	if (self->fresh.tail != NULL)
@@ -97,6 +98,45 @@ spr_upstream_add(spr_upstream *self, spr_notification *notification)
 	self->fresh.n++;
 }
 
+void
+spr_upstream_take_in(spr_upstream *self, spr_notification *notification)
+{
+	spr_notification **last = &self->last[self->taken_in.n % SPR_RECORDS_AHEAD];
+
+	notification->next = self->taken_in.head;
+	notification->later = self->taken_in.n >= SPR_RECORDS_AHEAD ? *last : NULL;
+	notification->attempts = 0;
+	notification->refusals = 0;
+	*last = notification;
+	self->taken_in.head = notification;
+	if (self->taken_in.n++ == 0)
+		self->taken_in.tail = notification;
+}
+
+void
+spr_upstream_end_taking(spr_upstream *self)
+{
+	spr_chain *taken_in = &self->taken_in;
+
+	if (taken_in->n == 0)
+		return;
+	if (self->fresh.tail != NULL)
+		self->fresh.tail->next = taken_in->head;
+	else
+		self->fresh.head = taken_in->head;
+	self->fresh.tail = taken_in->tail;
+	self->fresh.n += taken_in->n;
+	*taken_in = (spr_chain){0};
+}
+
+/* A chain is read some time after it was made, when caches have forgotten it; the link alone would bring one at a time. */
+static void
+fetch_later(const spr_notification *notification)
+{
+	if (notification->later != NULL)
+		spr_notification_prefetch(notification->later);
+}
+
 /* Cuts at most batch notifications off the fresh queue. */
 static spr_notification *
 take_fresh(spr_upstream *self)
@@ -105,8 +145,10 @@ take_fresh(spr_upstream *self)
 	spr_notification *last = head;
 	unsigned n = 1;
 
-	for (; n < self->batch && last->next != NULL; n++)
+	for (; n < self->batch && last->next != NULL; n++) {
+		fetch_later(last);
 		last = last->next;
+	}
 	self->fresh.head = last->next;
 	if (last->next == NULL)
 		self->fresh.tail = NULL;

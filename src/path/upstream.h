@@ -64,6 +64,8 @@ struct spr_upstream {
 	spr_answer_slot *slots;
 	unsigned n_out;
 	spr_chain fresh;
+	spr_chain taken_in; /* what spr_upstream_take_in() was given, newest last; not yet fresh */
+	spr_notification *last[SPR_RECORDS_AHEAD]; /* of those, in turn */
 	/* of batch heads, linked by next_batch, oldest first; behind the levels: due since a peer came */
 	spr_chain retry[SPR_RETRY_LEVELS + 1];
 	unsigned n_retry;
@@ -78,6 +80,9 @@ void spr_upstream_fini(spr_upstream *upstream);
 
 /* Queues one notification. */
 void spr_upstream_add(spr_upstream *upstream, spr_notification *notification);
+/* The same for many, the newest first; they are queued with spr_upstream_end_taking(). */
+void spr_upstream_take_in(spr_upstream *upstream, spr_notification *notification);
+void spr_upstream_end_taking(spr_upstream *upstream);
 /* Sends what is due; returns the requests sent. *wake_at_ns becomes the earliest time something is
  * due (0: none). */
 unsigned spr_upstream_send(spr_upstream *upstream, const char *instance, spr_text *text,

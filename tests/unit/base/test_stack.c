@@ -44,6 +44,30 @@ test_mailbox_oldest_first(void **state)
 }
 
 static void
+test_mailbox_newest_first(void **state)
+{
+	spr_stack stack;
+	letter letters[5];
+	spr_stack_entry *entry;
+
+	(void)state;
+	spr_stack_init(&stack);
+	assert_null(spr_mailbox_pop_newest_first(&stack));
+	for (int i = 0; i < 5; i++) {
+		letters[i].number = i;
+		spr_mailbox_push(&stack, &letters[i].entry);
+	}
+	entry = spr_mailbox_pop_newest_first(&stack);
+	assert_true(spr_mailbox_is_empty(&stack));
+	for (int i = 4; i >= 0; i--) {
+		assert_non_null(entry);
+		assert_int_equal(number_of(entry), i);
+		entry = spr_stack_next(entry);
+	}
+	assert_null(entry);
+}
+
+static void
 test_mailbox_of_one(void **state)
 {
 	spr_stack stack;
@@ -130,6 +154,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_mailbox_oldest_first),
 	    cmocka_unit_test(test_a_chain_is_pushed_in_its_order),
+	    cmocka_unit_test(test_mailbox_newest_first),
 	    cmocka_unit_test(test_mailbox_of_one),
 	    cmocka_unit_test(test_freelist_gives_each_entry_once),
 	};
