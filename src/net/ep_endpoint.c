@@ -399,7 +399,7 @@ look(spr_ep_task *task)
 
 	if (!spr_ep_listener_is_there(&self->listener) || self->n_failures >= FAILURES_MAX)
 		revive(self);
-	spr_timer_arm(&self->look, WATCH_MS);
+	spr_timer_arm_about(&self->look, WATCH_MS);
 }
 
 /* ---- dialling ---- */
@@ -474,7 +474,7 @@ open_listener(spr_ep_endpoint *self, const char *url, char *bound)
 	strcpy(self->url, self->listener.bound);
 	strcpy(bound, self->url);
 	self->accepting.on_ready = on_newcomer;
-	spr_timer_arm(&self->look, WATCH_MS);
+	spr_timer_arm_about(&self->look, WATCH_MS);
 	return (SPR_OK);
 }
 

@@ -12,6 +12,8 @@
 
 #include "base/clock.h"
 
+#define GRID_NS (SPR_NS_PER_S / 4) /* of what need not be exact */
+
 static pthread_mutex_t hold_mutex = PTHREAD_MUTEX_INITIALIZER; /* n_holds, thread; taken first */
 static unsigned n_holds;
 static pthread_t thread;
@@ -148,11 +150,9 @@ spr_timer_init(spr_timer *timer, void (*fire)(void *arg), void *arg)
 	*timer = (spr_timer){.fire = fire, .arg = arg};
 }
 
-void
-spr_timer_arm(spr_timer *timer, unsigned ms)
+static void
+arm(spr_timer *timer, uint64_t due_ns)
 {
-	uint64_t due_ns = spr_clock_now_ns() + ms * SPR_NS_PER_MS;
-
 	pthread_mutex_lock(&mutex);
 	if (!timer->is_stopped) {
 		if (timer->is_armed)
@@ -163,6 +163,20 @@ spr_timer_arm(spr_timer *timer, unsigned ms)
 			pthread_cond_signal(&changed);
 	}
 	pthread_mutex_unlock(&mutex);
+}
+
+void
+spr_timer_arm(spr_timer *timer, unsigned ms)
+{
+	arm(timer, spr_clock_now_ns() + ms * SPR_NS_PER_MS);
+}
+
+void
+spr_timer_arm_about(spr_timer *timer, unsigned ms)
+{
+	uint64_t due_ns = spr_clock_now_ns() + ms * SPR_NS_PER_MS;
+
+	arm(timer, (due_ns + GRID_NS - 1) / GRID_NS * GRID_NS);
 }
 
 void

@@ -43,5 +43,7 @@ void spr_timers_drop(void);
 void spr_timer_init(spr_timer *timer, void (*fire)(void *arg), void *arg);
 /* [any, in fire too] One that is armed is armed anew; one that was stopped stays so. */
 void spr_timer_arm(spr_timer *timer, unsigned ms);
+/* [any, in fire too] The same, up to a quarter of a second later: with others that are about due then, in one wake-up. */
+void spr_timer_arm_about(spr_timer *timer, unsigned ms);
 /* [any] When it returns, fire does not run (but for the one that calls it) and never will. All zeros are fine. */
 void spr_timer_stop(spr_timer *timer);

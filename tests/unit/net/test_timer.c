@@ -297,6 +297,31 @@ test_holds(void **state)
 	}
 }
 
+/* Those that need not be exact are due together: never early, and less than a quarter of a second late. */
+static void
+test_about_the_same_time(void **state)
+{
+	const uint64_t grid_ns = SPR_NS_PER_S / 4;
+	scene s = {0};
+	alarm a, b;
+	uint64_t before_ns, after_ns;
+
+	(void)state;
+	init(&a, &s, on_fire);
+	init(&b, &s, on_fire);
+	before_ns = spr_clock_now_ns() + LATER_MS * SPR_NS_PER_MS;
+	spr_timer_arm_about(&a.timer, LATER_MS);
+	after_ns = spr_clock_now_ns() + LATER_MS * SPR_NS_PER_MS;
+	assert_true(a.timer.due_ns >= before_ns && a.timer.due_ns < after_ns + grid_ns);
+	assert_int_equal(a.timer.due_ns % grid_ns, 0);
+	spr_timer_arm_about(&b.timer, 1);
+	assert_int_equal(b.timer.due_ns % grid_ns, 0);
+	assert_true(wait_until(atomic_load(&b.n_fired) == 1, LIMIT_MS));
+	spr_timer_stop(&a.timer);
+	spr_timer_stop(&b.timer);
+	assert_int_equal(atomic_load(&a.n_fired), 0);
+}
+
 int
 main(void)
 {
@@ -308,6 +333,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_stop_waits_for_fire, hold, drop),
 	    cmocka_unit_test_setup_teardown(test_freed_in_its_fire, hold, drop),
 	    cmocka_unit_test_setup_teardown(test_stops_beside_fires, hold, drop),
+	    cmocka_unit_test_setup_teardown(test_about_the_same_time, hold, drop),
 	    cmocka_unit_test(test_holds),
 	};
 
