@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/unsent.h"
+
 /* An idle peer that is gone: found after 5 + 3 * 2 seconds. */
 #define KEEPALIVE_IDLE_S     5
 #define KEEPALIVE_INTERVAL_S 2
@@ -67,6 +69,7 @@ spr_ep_socket_set_up(int fd, int family, unsigned user_timeout_ms)
 	if (family == AF_UNIX)
 		return;
 	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	spr_unsent_limit(fd);
 	set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
 	set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
 	set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);

@@ -18,6 +18,7 @@
 
 #include "base/log.h"
 #include "net/nng_secure.h"
+#include "net/unsent.h"
 
 #define RECONNECT_MIN_MS 20
 #define RECONNECT_MAX_MS 2000
@@ -153,6 +154,16 @@ spr_nng_sockaddr(const nng_sockaddr *address, struct sockaddr_storage *out)
 	default:
 		return (0);
 	}
+}
+
+void
+spr_nng_limit_unsent(const nng_sockaddr *address)
+{
+	struct sockaddr_storage its = {0};
+	socklen_t len = spr_nng_sockaddr(address, &its);
+
+	if (len > 0 && its.ss_family != AF_UNIX)
+		spr_unsent_limit_at((const struct sockaddr *)&its, len);
 }
 
 spr_peer

@@ -19,6 +19,8 @@ spr_err spr_nng_socket_setup(nng_socket socket, size_t max_message, spr_pipe_eve
 void spr_nng_bound_url(const char *url, int port, char *bound);
 /* [any] Its length, 0 for an address that cannot be connected to. */
 socklen_t spr_nng_sockaddr(const nng_sockaddr *address, struct sockaddr_storage *out);
+/* [any] What has this local address is to have little unsent in the kernel (net/unsent.h); nothing for unix sockets. */
+void spr_nng_limit_unsent(const nng_sockaddr *address);
 /* [any] Who is at the other end. */
 spr_peer spr_nng_peer(nng_stream *stream);
 /* [any] The trail of a failed listen. */

@@ -428,7 +428,7 @@ on_watch(void *arg)
 			nng_aio_abort(self->aio, NNG_ECANCELED);
 	}
 	pthread_mutex_unlock(&self->mutex);
-	spr_timer_arm(&self->watch, WATCH_MS);
+	spr_timer_arm_about(&self->watch, WATCH_MS);
 }
 
 static void
@@ -484,6 +484,15 @@ accepted(spr_sp_endpoint *self, int rv)
 	go_on(self);
 }
 
+static void
+limit_unsent(nng_stream *stream)
+{
+	nng_sockaddr address;
+
+	if (nng_stream_get_addr(stream, NNG_OPT_LOCADDR, &address) == 0)
+		spr_nng_limit_unsent(&address);
+}
+
 /* A stream came, or it did not. */
 static void
 on_endpoint(void *arg)
@@ -498,6 +507,8 @@ on_endpoint(void *arg)
 	 */
 	if (rv == 0) {
 		stream = nng_aio_get_output(self->aio, 0);
+		if (self->dialer != NULL)
+			limit_unsent(stream);
 		if (!begin_handshake(self, stream)) {
 			nng_stream_close(stream);
 			nng_stream_free(stream);
@@ -521,7 +532,7 @@ open_listener(spr_sp_endpoint *self, const char *url, char *bound)
 	snprintf(self->url, sizeof(self->url), "%s", bound);
 	if (self->is_tls)
 		spr_tls_watch(&self->watcher);
-	spr_timer_arm(&self->watch, WATCH_MS);
+	spr_timer_arm_about(&self->watch, WATCH_MS);
 	return (SPR_OK);
 }
 

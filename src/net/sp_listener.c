@@ -22,6 +22,16 @@ struct spr_sp_listener {
 
 /* ---- the address ---- */
 
+/* What it accepts has the options of what listens. */
+static void
+limit_unsent(nng_stream_listener *stream)
+{
+	nng_sockaddr address;
+
+	if (nng_stream_listener_get_addr(stream, NNG_OPT_LOCADDR, &address) == 0)
+		spr_nng_limit_unsent(&address);
+}
+
 static spr_err
 bind_stream(spr_sp_listener *self, int *port)
 {
@@ -46,6 +56,7 @@ bind_stream(spr_sp_listener *self, int *port)
 		self->stream = NULL;
 		return (spr_nng_fail_listen(self->url, nrv));
 	}
+	limit_unsent(self->stream);
 	if (port != NULL)
 		(void)nng_stream_listener_get_int(self->stream, NNG_OPT_TCP_BOUND_PORT, port);
 	spr_sp_path_note(&self->path);

@@ -2,10 +2,11 @@
  * dispatch - one dispatcher's turn.
  *
  * A turn posts one slice of the fan-out that has waited longest, then reads up to TURN_DOCUMENTS
- * documents. A fan-out of one slice is finished where it was found; a larger one queues up behind
- * the others, so small notifications pass between its slices. When the outbox takes no more, the
+ * documents. A fan-out of up to SPR_WHOLE_JOBS is finished where it was found; a larger one queues up behind
+ * the others after each slice, so small notifications pass between its slices: a slice is what they wait for, so it is
+ * small. When the outbox takes no more, the
  * fan-out at the front is tried again first and nothing new is read: the rings fill, receivers
- * park, producers feel it. While fan-outs are open, TURN_DOCUMENTS documents are read for every slice
+ * park, producers feel it. While fan-outs are open, SLICE_DOCUMENTS documents are read for every slice
  * that was used up: with an outbox that is always full, what was just read is at the front, and a
  * stream of small notifications could keep a large one from ever being posted.
  */
@@ -19,7 +20,8 @@
 #include "base/log.h"
 #include "path/document.h"
 
-#define TURN_DOCUMENTS 32
+#define TURN_DOCUMENTS  32
+#define SLICE_DOCUMENTS 8
 
 /* A guest's turn is small: the thread has sockets to serve. */
 #define GUEST_DOCUMENTS 8
@@ -39,7 +41,7 @@ typedef struct spr_dispatcher {
 	_Alignas(SPR_CACHELINE) spr_document_env documents;
 	uint64_t now_ns;  /* when this turn began */
 	bool is_timed;    /* this turn's one measured document is done */
-	unsigned slice;   /* jobs a slice of this turn */
+	unsigned whole;   /* jobs of the largest fan-out that this turn posts in one go */
 	spr_buf *message; /* being read */
 	size_t at;        /* bytes of it that are read */
 	struct {          /* its next document, scanned before the last one is worked on */
@@ -129,6 +131,15 @@ fail_rest(spr_dispatcher *self, spr_fanout *fanout, spreader_reason reason)
 	recycle(self, fanout);
 }
 
+/* A guest posts no more of any than a slice. */
+static unsigned
+slice_of(const spr_dispatcher *self, const spr_fanout *fanout)
+{
+	if (fanout->matches.n <= self->whole || self->whole < SPR_SLICE_JOBS)
+		return (self->whole);
+	return (SPR_SLICE_JOBS);
+}
+
 /*
  * Posts a slice and puts the fan-out where it belongs: free, behind the others, at the front and blocked, or aside. Not into
  * the queue without credits: there it would stop those behind it, which hold some.
@@ -136,13 +147,13 @@ fail_rest(spr_dispatcher *self, spr_fanout *fanout, spreader_reason reason)
 static void
 post_slice(spr_dispatcher *self, spr_fanout *fanout)
 {
-	switch (spr_fanout_post(fanout, &self->env, self->lane, self->slice)) {
+	switch (spr_fanout_post(fanout, &self->env, self->lane, slice_of(self, fanout))) {
 	case SPR_SLICE_DONE:
 		recycle(self, fanout);
 		break;
 	case SPR_SLICE_MORE:
 		append_open(self, fanout);
-		self->may_read = TURN_DOCUMENTS;
+		self->may_read = SLICE_DOCUMENTS;
 		break;
 	case SPR_SLICE_BLOCKED:
 		prepend_open(self, fanout);
@@ -415,7 +426,7 @@ turn(spr_dispatcher *self, unsigned documents, unsigned jobs)
 	unsigned posted, read, timed_out;
 
 	spr_waiter_clear(self->waiter);
-	self->slice = jobs;
+	self->whole = jobs;
 	self->documents.now_s = spr_clock_wall_s();
 	self->now_ns = spr_clock_now_ns();
 	/* relaxed, both: the probe's view */
@@ -444,7 +455,7 @@ static unsigned
 do_work(void *state)
 {
 	spr_dispatcher *self = state;
-	unsigned n = turn(self, TURN_DOCUMENTS, SPR_SLICE_JOBS);
+	unsigned n = turn(self, TURN_DOCUMENTS, SPR_WHOLE_JOBS);
 
 	if (self->look_at_ns > self->now_ns)
 		wake_by(self, self->look_at_ns);

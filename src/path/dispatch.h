@@ -15,7 +15,8 @@
  * Progress    never waits inside a section; waits by parking, woken through its waiter. While one fan-out waits for
  *             credits nothing new is read, but the other ones go on: theirs may be what it waits for. An open batch of jobs
  *             outlives a turn only when the next one follows for certain, its own or the thread's that a guest wakes
- * Limits      SPR_OPEN_FANOUTS fan-outs open at once per dispatcher; slices of SPR_SLICE_JOBS jobs
+ * Limits      SPR_OPEN_FANOUTS fan-outs open at once per dispatcher; one of up to SPR_WHOLE_JOBS jobs is posted in one go, a larger
+ *             one in slices of SPR_SLICE_JOBS
  * Teardown    intake stopped, idle, spr_dispatchers_stop(), free
  */
 #pragma once
@@ -26,7 +27,8 @@
 #include "path/fanout.h"
 
 #define SPR_OPEN_FANOUTS 64
-#define SPR_SLICE_JOBS   1024
+#define SPR_WHOLE_JOBS   1024
+#define SPR_SLICE_JOBS   128
 
 typedef enum spr_if_nobody {
 	SPR_IF_NOBODY_ACK,

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define BODY "{\"predicate\":\"UN.A.B.created\",\"n\": 1}"
 
@@ -80,7 +81,7 @@ test_a_thousand(void **state)
 }
 
 /*
- * Slices of 1,024 jobs with other work between: small notifications that come while a large one is under way are done
+ * Slices of 128 jobs with other work between: small notifications that come while a large one is under way are done
  * long before it. 50 MB of jobs, so that the kernel's buffers cannot swallow the difference.
  */
 static void
@@ -114,6 +115,69 @@ test_a_hundred_thousand_beside_small_ones(void **state)
 	expect_many_jobs(f, 100000, body);
 	expect_ack(f, "large");
 	finish(f);
+}
+
+static void
+wait_until_nothing_is_posted(flow *f)
+{
+	double before, now = 0;
+
+	do {
+		before = now;
+		for (unsigned i = 0; i < 50; i++)
+			now = stat_of(f, "spreader_jobs_posted_total");
+	} while (now == 0 || now != before);
+}
+
+/* Jobs that come before the one of this callback. */
+static unsigned
+count_before(spr_sp *worker, const char *callback)
+{
+	const uint8_t *job;
+	size_t len;
+	unsigned n = 0;
+
+	for (;; n++) {
+		assert_int_equal(spr_sp_recv(worker, &job, &len, spr_test_deadline_ms()),
+				 SPR_SP_OK);
+		if (memmem(job, len, callback, strlen(callback)) != NULL)
+			return (n);
+	}
+}
+
+/*
+ * What a worker that reads nothing has before it: its own buffer, which it has made small, what may be unsent in the kernel,
+ * the daemon's lane and a slice. More than that a small one does not wait for.
+ */
+static void
+test_a_small_one_waits_for_few(void **state)
+{
+	enum { LARGE = 50000, MOST = 1200 };
+	flow *f = *state;
+	spr_sp worker;
+	const uint8_t *job;
+	size_t len;
+	char body[512];
+	int bytes = 64 * 1024;
+	unsigned n;
+
+	snprintf(body, sizeof(body), "{\"predicate\":\"UN.A\",\"pad\":\"%0400d\"}", 0);
+	start_daemon(f, NULL);
+	assert_true(spr_sp_dial(&worker, f->outbox, SPR_SP_PULL));
+	assert_int_equal(setsockopt(worker.fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)), 0);
+	subscribe_many(f, "UN.A.*", LARGE);
+	subscribe(f, "ZZ", "http://small");
+	push_text(f, body);
+	wait_until_nothing_is_posted(f);
+	push_text(f, "{\"predicate\":\"ZZ\"}");
+	expect_stat(f, "spreader_messages_received_total", 2);
+	n = count_before(&worker, "http://small");
+	assert_in_range(n, 1, MOST);
+	for (; n < LARGE; n++)
+		assert_int_equal(spr_sp_recv(&worker, &job, &len, spr_test_deadline_ms()),
+				 SPR_SP_OK);
+	finish(f);
+	spr_sp_close(&worker);
 }
 
 static void
@@ -211,6 +275,7 @@ main(void)
 	    flow_test(test_ten_patterns_share_callbacks),
 	    flow_test(test_a_thousand),
 	    flow_test(test_a_hundred_thousand_beside_small_ones),
+	    flow_test(test_a_small_one_waits_for_few),
 	    flow_test(test_bare),
 	    flow_test(test_several_producers_and_workers),
 	    flow_test(test_several_documents_and_a_broken_one),
