@@ -2,11 +2,16 @@
  * bench_beside - what large fan-outs do to small ones: the latency of a steady trickle of fan-out 1, alone and beside a stream of
  * notifications that become very many jobs each, in turn. Expected shape: the p99 beside at most twice the p99 alone.
  *
- * usage: bench_beside INTAKE-PORT OUTBOX-PORT LARGE [PAIRS, default 5] [MS a slice, default 1000] [RATE, default 2000]
+ * usage: bench_beside INTAKE OUTBOX LARGE [pairs=5] [ms=1000] [rate=2000] [large_rate=0] [workers=1] [rcvbuf=0]
  *
- * The daemon has one subscription to BESIDE.SMALL and LARGE to BESIDE.LARGE, and takes bare notifications. Small ones come at
- * RATE a second, whatever comes back; their latency counts from when each was due. Two large ones are open at once. Everything
- * leaves by one connection, as it would to a worker that serves both. Prints a JSON array of the pairs.
+ * INTAKE and OUTBOX are URLs, or ports of 127.0.0.1. The daemon has one subscription to BESIDE.SMALL and LARGE to BESIDE.LARGE,
+ * and takes bare notifications. Small ones come at rate a second, whatever comes back; their latency counts from when each was
+ * due. Two large ones are open at once, or, with large_rate, they come at so many jobs a second, as long as no more are open.
+ * Everything leaves by one connection, as it would to a worker that serves both, or by several. rcvbuf: SO_RCVBUF of each, in
+ * bytes; 0: the kernel lets it grow.
+ *
+ * Prints a JSON array of the pairs. ahead: how many large jobs reached the workers between a small one's sending and its job:
+ * what was in its way, which a busy machine changes less than it does the time.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -24,16 +30,24 @@
 #define STANDSTILL_S 30
 #define N_OPEN       2 /* large ones */
 
-/* Behind it, when a small one was due; zero in a large one. */
+/* Behind it, a small one's number, from 1; zero in a large one. */
 #define MARK "\"mark\":\""
 
 static long n_large_jobs; /* of one notification */
-static long ms = 1000, rate = 2000;
+static long pairs = 5, ms = 1000, rate = 2000, large_rate, workers = 1, rcvbuf;
 
-/* written by the worker, read by the producers */
+/* A small one of this slice: its producer fills in the first two before it goes, its worker the others. */
+typedef struct small_one {
+	uint64_t due_ns;
+	long seen_before; /* large jobs */
+	uint64_t took_ns;
+	uint64_t ahead;
+} small_one;
+
+/* written by the workers, read by the producers */
 static atomic_long n_small_seen, n_large_seen;
-static uint64_t *took_ns; /* of the small ones of this slice, in the order they came */
-static long n_most;       /* that a slice can have */
+static small_one *small_ones;
+static long n_most; /* that a slice can have */
 
 static atomic_bool is_streaming; /* written by the small producer, for the large one */
 static atomic_long n_large_sent;
@@ -46,12 +60,12 @@ die(const char *what)
 }
 
 static spr_sp
-dial(const char *port, spr_sp_protocol mine)
+dial(const char *where, spr_sp_protocol mine)
 {
-	char url[64];
+	char url[256];
 	spr_sp sp;
 
-	snprintf(url, sizeof(url), "tcp://127.0.0.1:%s", port);
+	snprintf(url, sizeof(url), "%s%s", strstr(where, "://") ? "" : "tcp://127.0.0.1:", where);
 	if (!spr_sp_dial(&sp, url, mine))
 		die(url);
 	return (sp);
@@ -68,12 +82,12 @@ start_thread(void *(*run)(void *), void *arg)
 }
 
 static void
-push(spr_sp *sp, const char *predicate, uint64_t due_ns)
+push(spr_sp *sp, const char *predicate, long number)
 {
 	char text[300];
 	int len = snprintf(text, sizeof(text),
-			   "{\"predicate\":\"%s\"," MARK "%020llu\",\"pad\":\"%0170d\"}", predicate,
-			   (unsigned long long)due_ns, 0);
+			   "{\"predicate\":\"%s\"," MARK "%020ld\",\"pad\":\"%0170d\"}", predicate,
+			   number, 0);
 
 	if (spr_sp_send(sp, NULL, 0, text, (size_t)len, SEND_MS) != SPR_SP_OK)
 		die("the intake takes nothing");
@@ -85,17 +99,19 @@ static void
 note_job(const char *job, size_t len)
 {
 	const char *mark = memmem(job, len, MARK, sizeof(MARK) - 1);
-	uint64_t due_ns = mark != NULL ? strtoull(mark + sizeof(MARK) - 1, NULL, 10) : 0;
-	long n;
+	long number = mark != NULL ? strtol(mark + sizeof(MARK) - 1, NULL, 10) : 0;
+	small_one *one;
 
-	if (due_ns == 0) {
+	if (number == 0) {
 		atomic_fetch_add(&n_large_seen, 1);
 		return;
 	}
-	n = atomic_load(&n_small_seen);
-	if (n < n_most)
-		took_ns[n] = spr_clock_now_ns() - due_ns;
-	atomic_store(&n_small_seen, n + 1);
+	if (number > n_most)
+		die("a job of nobody's");
+	one = &small_ones[number - 1];
+	one->took_ns = spr_clock_now_ns() - one->due_ns;
+	one->ahead = (uint64_t)(atomic_load(&n_large_seen) - one->seen_before);
+	atomic_fetch_add(&n_small_seen, 1);
 }
 
 static void *
@@ -139,17 +155,32 @@ wait_for(atomic_long *count, long n)
 	}
 }
 
+/* When the next large one is due; whoever is late is late for good. */
+static uint64_t
+due_after(uint64_t due_ns)
+{
+	uint64_t now_ns = spr_clock_now_ns();
+
+	if (large_rate == 0)
+		return (now_ns);
+	due_ns += (uint64_t)n_large_jobs * SPR_NS_PER_S / (uint64_t)large_rate;
+	return (due_ns > now_ns ? due_ns : now_ns);
+}
+
 static void *
 run_large_producer(void *arg)
 {
+	uint64_t due_ns = 0;
+
 	for (;;) {
 		long sent = atomic_load(&n_large_sent);
 
 		wait_for(&n_large_seen, (sent - N_OPEN + 1) * n_large_jobs);
-		if (!atomic_load(&is_streaming)) {
+		if (!atomic_load(&is_streaming) || spr_clock_now_ns() < due_ns) {
 			rest_ns(1000000);
 			continue;
 		}
+		due_ns = due_after(due_ns);
 		atomic_store(&n_large_sent, sent + 1);
 		push(arg, "BESIDE.LARGE", 0);
 	}
@@ -166,16 +197,26 @@ trickle(spr_sp *sp)
 		due_ns = start_ns + (uint64_t)i * SPR_NS_PER_S / (uint64_t)rate;
 		while ((now_ns = spr_clock_now_ns()) < due_ns)
 			rest_ns(due_ns - now_ns);
-		push(sp, "BESIDE.SMALL", due_ns);
+		small_ones[i].due_ns = due_ns;
+		small_ones[i].seen_before = atomic_load(&n_large_seen);
+		push(sp, "BESIDE.SMALL", i + 1);
 	}
 	wait_for(&n_small_seen, n);
 	return (n);
 }
 
 static int
-compare(const void *a, const void *b)
+by_time(const void *a, const void *b)
 {
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	uint64_t x = ((const small_one *)a)->took_ns, y = ((const small_one *)b)->took_ns;
+
+	return ((x > y) - (x < y));
+}
+
+static int
+by_ahead(const void *a, const void *b)
+{
+	uint64_t x = ((const small_one *)a)->ahead, y = ((const small_one *)b)->ahead;
 
 	return ((x > y) - (x < y));
 }
@@ -191,10 +232,14 @@ run_slice(spr_sp *sp, const char *name, bool is_beside)
 	atomic_store(&is_streaming, is_beside);
 	n = trickle(sp);
 	took_s = (double)(spr_clock_now_ns() - began_ns) / 1e9;
-	qsort(took_ns, (size_t)n, sizeof(*took_ns), compare);
-	printf("\"%s\":{\"p50_us\":%.1f,\"p99_us\":%.1f,\"large_jobs_per_s\":%.0f}", name,
-	       (double)took_ns[n / 2] / 1e3, (double)took_ns[n * 99 / 100] / 1e3,
+	qsort(small_ones, (size_t)n, sizeof(*small_ones), by_time);
+	printf("\"%s\":{\"p50_us\":%.1f,\"p99_us\":%.1f,\"large_jobs_per_s\":%.0f", name,
+	       (double)small_ones[n / 2].took_ns / 1e3,
+	       (double)small_ones[n * 99 / 100].took_ns / 1e3,
 	       (double)(atomic_load(&n_large_seen) - before) / took_s);
+	qsort(small_ones, (size_t)n, sizeof(*small_ones), by_ahead);
+	printf(",\"ahead_p50\":%ld,\"ahead_p99\":%ld}", (long)small_ones[n / 2].ahead,
+	       (long)small_ones[n * 99 / 100].ahead);
 	atomic_store(&is_streaming, false);
 	/* one that was just being begun is counted by the next look */
 	for (long sent = -1; sent != atomic_load(&n_large_sent);) {
@@ -204,27 +249,60 @@ run_slice(spr_sp *sp, const char *name, bool is_beside)
 	}
 }
 
+static void
+read_option(const char *text)
+{
+	const struct {
+		const char *name;
+		long *value;
+	} options[] = {{"pairs=", &pairs},           {"ms=", &ms},           {"rate=", &rate},
+		       {"large_rate=", &large_rate}, {"workers=", &workers}, {"rcvbuf=", &rcvbuf}};
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		size_t len = strlen(options[i].name);
+
+		if (strncmp(text, options[i].name, len) == 0) {
+			*options[i].value = atol(text + len);
+			return;
+		}
+	}
+	die(text);
+}
+
+static void
+start_worker(const char *where)
+{
+	spr_sp *sp = malloc(sizeof(*sp));
+	int bytes = (int)rcvbuf;
+
+	if (sp == NULL)
+		die("no memory");
+	*sp = dial(where, SPR_SP_PULL);
+	if (bytes > 0)
+		setsockopt(sp->fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+	start_thread(run_worker, sp);
+}
+
 int
 main(int argc, char **argv)
 {
-	long n_pairs = argc > 4 ? atol(argv[4]) : 5;
-	spr_sp outbox, small, large;
+	spr_sp small, large;
 
-	if (argc < 4 || argc > 7 || (n_large_jobs = atol(argv[3])) < 1)
-		die("usage: bench_beside INTAKE-PORT OUTBOX-PORT LARGE [PAIRS] [MS] [RATE]");
-	ms = argc > 5 ? atol(argv[5]) : ms;
-	rate = argc > 6 ? atol(argv[6]) : rate;
+	if (argc < 4 || (n_large_jobs = atol(argv[3])) < 1)
+		die("usage: bench_beside INTAKE OUTBOX LARGE [name=value...]");
+	for (int i = 4; i < argc; i++)
+		read_option(argv[i]);
 	n_most = rate * ms / 1000;
-	if (n_most < 1 || (took_ns = calloc((size_t)n_most, sizeof(*took_ns))) == NULL)
+	if (n_most < 1 || (small_ones = calloc((size_t)n_most, sizeof(*small_ones))) == NULL)
 		die("no small ones, or no memory for them");
 	prctl(PR_SET_TIMERSLACK, 1);
-	outbox = dial(argv[2], SPR_SP_PULL);
+	for (long i = 0; i < workers; i++)
+		start_worker(argv[2]);
 	small = dial(argv[1], SPR_SP_PUSH);
 	large = dial(argv[1], SPR_SP_PUSH);
-	start_thread(run_worker, &outbox);
 	start_thread(run_large_producer, &large);
 	printf("[");
-	for (long i = 0; i < n_pairs; i++) {
+	for (long i = 0; i < pairs; i++) {
 		printf("%s{", i > 0 ? ",\n" : "");
 		/* which is first changes, so that what drifts hits both */
 		run_slice(&small, i % 2 == 0 ? "alone" : "beside", i % 2 != 0);
