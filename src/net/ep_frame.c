@@ -32,13 +32,6 @@ struct spr_ep_chunk {
 
 /* ---- chunks ---- */
 
-static bool
-has_lead(const spr_push_lane *lane)
-{
-	/* relaxed: either will do, it only spares a part */
-	return (atomic_load_explicit(&lane->has_lead, memory_order_relaxed));
-}
-
 static void
 drop_chunk(spr_ep_chunk *chunk, unsigned n)
 {
@@ -53,17 +46,17 @@ drop_chunk(spr_ep_chunk *chunk, unsigned n)
 
 /* Nobody else has it. */
 static void
-begin_chunk(spr_ep_chunk *chunk)
+begin_chunk(spr_ep_chunk *chunk, bool has_lead)
 {
 	chunk->n_made = 0;
 	chunk->used = 0;
-	chunk->has_lead = has_lead(chunk->lane);
+	chunk->has_lead = has_lead;
 	/* relaxed: the frames that are handed on publish it */
 	atomic_store_explicit(&chunk->refs, MANY, memory_order_relaxed);
 }
 
 static spr_ep_chunk *
-new_chunk(spr_push_lane *lane, size_t size, bool is_kept)
+new_chunk(spr_push_lane *lane, size_t size, bool has_lead, bool is_kept)
 {
 	spr_ep_chunk *chunk = spr_mem_alloc(sizeof(*chunk) + size);
 
@@ -72,13 +65,13 @@ new_chunk(spr_push_lane *lane, size_t size, bool is_kept)
 	chunk->lane = lane;
 	chunk->size = size;
 	chunk->is_kept = is_kept;
-	begin_chunk(chunk);
+	begin_chunk(chunk, has_lead);
 	return (chunk);
 }
 
 /* One of the lane's size that nobody uses, or NULL; smaller ones are from before it grew. */
 static spr_ep_chunk *
-take_spare(spr_push_lane *lane)
+take_spare(spr_push_lane *lane, bool has_lead)
 {
 	spr_stack_entry *entry, *next;
 
@@ -94,7 +87,7 @@ take_spare(spr_push_lane *lane)
 
 		lane->spare = chunk->next;
 		if (chunk->size == lane->chunk_bytes) {
-			begin_chunk(chunk);
+			begin_chunk(chunk, has_lead);
 			return (chunk);
 		}
 		spr_mem_free(chunk);
@@ -103,15 +96,15 @@ take_spare(spr_push_lane *lane)
 }
 
 static bool
-has_room(spr_push_lane *lane, spr_ep_chunk *chunk, size_t need)
+has_room(spr_ep_chunk *chunk, bool has_lead, size_t need)
 {
 	if (chunk == NULL)
 		return (false);
 	/* E21 acquire: every frame in it has ended, so it begins again while it is in the processor's cache */
 	if (chunk->used > 0 &&
 	    atomic_load_explicit(&chunk->refs, memory_order_acquire) == MANY - chunk->n_made)
-		begin_chunk(chunk);
-	return (chunk->has_lead == has_lead(lane) && chunk->size - chunk->used >= need);
+		begin_chunk(chunk, has_lead);
+	return (chunk->has_lead == has_lead && chunk->size - chunk->used >= need);
 }
 
 static void
@@ -126,18 +119,18 @@ leave_chunk(spr_push_lane *lane)
 
 /* The lane's chunk with that much room; one that is as long as a job for a job that is longer than a chunk. */
 static spr_ep_chunk *
-find_chunk(spr_push_lane *lane, size_t need)
+find_chunk(spr_push_lane *lane, bool has_lead, size_t need)
 {
 	spr_ep_chunk *chunk;
 
-	if (has_room(lane, lane->chunk, need))
+	if (has_room(lane->chunk, has_lead, need))
 		return (lane->chunk);
 	if (need > CHUNK_BYTES_MAX)
-		return (new_chunk(lane, need, false));
+		return (new_chunk(lane, need, has_lead, false));
 	while (lane->chunk_bytes < need)
 		lane->chunk_bytes *= 2;
-	if ((chunk = take_spare(lane)) == NULL &&
-	    (chunk = new_chunk(lane, lane->chunk_bytes, true)) == NULL)
+	if ((chunk = take_spare(lane, has_lead)) == NULL &&
+	    (chunk = new_chunk(lane, lane->chunk_bytes, has_lead, true)) == NULL)
 		return (NULL);
 	leave_chunk(lane);
 	lane->chunk = chunk;
@@ -166,13 +159,15 @@ take_record(spr_push_lane *lane)
 spr_ep_frame *
 spr_ep_frame_new(spr_push_lane *lane, size_t len)
 {
-	size_t head = has_lead(lane) ? LEAD_BYTES : SPR_EP_LENGTH_BYTES;
+	/* relaxed: either will do, it only spares a part; once, so that frame and chunk agree */
+	bool has_lead = atomic_load_explicit(&lane->has_lead, memory_order_relaxed);
+	size_t head = has_lead ? LEAD_BYTES : SPR_EP_LENGTH_BYTES;
 	spr_ep_frame *frame;
 	spr_ep_chunk *chunk;
 
 	if (len > SIZE_MAX / 2 || (frame = take_record(lane)) == NULL)
 		return (NULL);
-	if ((chunk = find_chunk(lane, head + len)) == NULL) {
+	if ((chunk = find_chunk(lane, has_lead, head + len)) == NULL) {
 		frame->next = lane->free;
 		lane->free = frame;
 		return (NULL);
@@ -312,7 +307,7 @@ spr_ep_lane_free(spr_push_lane *lane)
 		return;
 	leave_chunk(lane);
 	lane->chunk_bytes = 0; /* none is of that size: all go */
-	(void)take_spare(lane);
+	(void)take_spare(lane, false);
 	while ((frame = lane->free) != NULL) {
 		lane->free = frame->next;
 		spr_mem_free(frame);
