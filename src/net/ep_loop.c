@@ -273,6 +273,12 @@ spr_ep_loop_watches(const spr_ep_loop *self)
 }
 
 bool
+spr_ep_loop_has_more(const spr_ep_loop *self)
+{
+	return (self->n_ready > 1);
+}
+
+bool
 spr_ep_loop_is_mine(const spr_ep_loop *self)
 {
 	return (mine == self);

@@ -69,5 +69,7 @@ void spr_ep_loop_unwatch(spr_ep_loop *loop, spr_ep_watch *watch);
 void spr_ep_loop_post(spr_ep_loop *loop, spr_ep_task *task);
 /* [any] How many descriptors it watches: a guess at its load. */
 unsigned spr_ep_loop_watches(const spr_ep_loop *loop);
+/* [loop, in on_ready] Other descriptors are ready too. */
+bool spr_ep_loop_has_more(const spr_ep_loop *loop);
 /* [any] The caller is this loop's thread. */
 bool spr_ep_loop_is_mine(const spr_ep_loop *loop);

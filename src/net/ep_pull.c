@@ -58,6 +58,7 @@ struct receive {
 	bool is_parked, is_starved;
 	connection *current; /* has been read from, and not all of it is taken */
 	uint64_t read_ns;    /* when */
+	unsigned n_taken;    /* messages of it */
 	connection *aside;
 	connection *connections;
 };
@@ -150,6 +151,7 @@ serve(receive *self)
 		case SPR_EP_FOUND_MESSAGE:
 			if (c->reader.n_found == 1)
 				spr_sp_places_speak(&pull->places, &c->place);
+			self->n_taken++;
 			if (pull->config.on_receive(pull->config.arg, self->index, buf))
 				continue;
 			self->is_parked = true;
@@ -198,6 +200,7 @@ on_ready(spr_ep_watch *watch, uint32_t events)
 	if (n > 0) {
 		self->read_ns = spr_clock_now_ns();
 		self->current = c;
+		self->n_taken = 0;
 		spr_ep_reader_took(&c->reader, (size_t)n);
 		serve(self);
 	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
@@ -304,7 +307,7 @@ on_stream(void *arg, spr_ep_endpoint *endpoint, spr_ep_loop *loop, int fd, const
 static unsigned
 max_slabs(const spr_pull_config *config)
 {
-	size_t n = config->max_bytes / config->receives / SPR_EP_SLAB_BYTES;
+	size_t n = config->max_bytes / config->receives / SPR_EP_SLAB_MEMORY;
 
 	return (n < 2 ? 2 : n < SPR_EP_PULL_SLABS ? (unsigned)n : SPR_EP_PULL_SLABS);
 }
@@ -402,6 +405,15 @@ spr_ep_pull_rearm(spr_pull *pull, unsigned index)
 	receive *self = &pull->receives[index];
 
 	spr_ep_loop_post(self->loop, &self->rearm);
+}
+
+bool
+spr_ep_pull_is_alone(const spr_pull *pull, unsigned index)
+{
+	const receive *self = &pull->receives[index];
+
+	return (self->n_taken == 1 && spr_ep_reader_is_empty(&self->current->reader) &&
+		!spr_ep_loop_has_more(self->loop));
 }
 
 void

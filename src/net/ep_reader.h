@@ -49,5 +49,11 @@ void spr_ep_reader_fini(spr_ep_reader *self);
 unsigned spr_ep_reader_room(spr_ep_reader *self, struct iovec iov[2]);
 /* n may be 0. From here on next must be asked until it has NOTHING. */
 void spr_ep_reader_took(spr_ep_reader *self, size_t n);
+/* All that was read has been handed out, but for a part of a message that is cut off. */
+static inline bool
+spr_ep_reader_is_empty(const spr_ep_reader *self)
+{
+	return (self->at == self->end);
+}
 /* A message is the caller's, with one reference. */
 spr_ep_found spr_ep_reader_next(spr_ep_reader *self, uint64_t now_ns, spr_buf **out);

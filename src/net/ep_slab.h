@@ -24,7 +24,9 @@
 
 #define SPR_EP_SLAB_BYTES  ((size_t)256 << 10)
 #define SPR_EP_SLAB_SLICES 4096
-#define SPR_EP_SLAB_ROOM   ((size_t)64 << 10) /* what a read is given at least */
+#define SPR_EP_SLAB_MEMORY \
+	(SPR_EP_SLAB_BYTES + SPR_EP_SLAB_SLICES * SPR_CACHELINE) /* with its slices */
+#define SPR_EP_SLAB_ROOM ((size_t)64 << 10)                      /* what a read is given at least */
 
 typedef struct spr_ep_slabs spr_ep_slabs;
 

@@ -13,6 +13,7 @@ const spr_transport spr_transport_native = {
     .pull_dial = spr_ep_pull_dial,
     .pull_start = spr_ep_pull_start,
     .pull_rearm = spr_ep_pull_rearm,
+    .pull_is_alone = spr_ep_pull_is_alone,
     .pull_stop = spr_ep_pull_stop,
     .pull_close = spr_ep_pull_close,
     .lane_slots = 256, /* joined into 64 KiB a system call, with jobs of 256 bytes */

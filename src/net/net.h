@@ -118,6 +118,8 @@ typedef struct spr_transport {
 	spr_err (*pull_dial)(spr_pull *pull, const char *url);
 	void (*pull_start)(spr_pull *pull);                   /* posts every receive */
 	void (*pull_rearm)(spr_pull *pull, unsigned receive); /* [any] once per parked receive */
+	/* [in on_receive] No other message came with this one or waits beside it. NULL: who receives does not know. */
+	bool (*pull_is_alone)(const spr_pull *pull, unsigned receive);
 	void (*pull_stop)(spr_pull *pull);  /* when it returns no callback runs or will */
 	void (*pull_close)(spr_pull *pull); /* after stop; NULL is fine */
 

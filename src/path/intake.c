@@ -30,6 +30,7 @@ typedef struct receiver {
 	_Alignas(SPR_CACHELINE) atomic_uint state;
 	/* owned by the running completion, or by whoever swapped the parked mark to RUNNING */
 	unsigned preferred;
+	bool is_alone; /* what is being delivered, as far as the transport knows */
 	spr_buf *held; /* received, but no ring had room */
 	/* constant after new */
 	spr_ring **rings; /* one a dispatcher */
@@ -59,10 +60,11 @@ struct spr_intake {
 
 /*
  * Tells the dispatcher of a message in its ring. A lone message is dispatched here and now if it is idle; of a stream its
- * own thread takes many at once, while this one goes on receiving, and the jobs join into fewer writes.
+ * own thread takes many at once, while this one goes on receiving, and the jobs join into fewer writes. A stream is what came
+ * together, or waits together, as far as the transport knows (is_alone), and what comes at that pace. race.switch.
  */
 static void
-feed(spr_intake *intake, unsigned d, uint64_t received_ns)
+feed(spr_intake *intake, unsigned d, uint64_t received_ns, bool is_alone)
 {
 	spr_waiter *waiter = &intake->config.dispatchers->waiter[d];
 	_Atomic uint64_t *last_ns = &intake->fed[d].last_ns;
@@ -70,7 +72,7 @@ feed(spr_intake *intake, unsigned d, uint64_t received_ns)
 	uint64_t before_ns = atomic_load_explicit(last_ns, memory_order_relaxed);
 
 	atomic_store_explicit(last_ns, received_ns, memory_order_relaxed);
-	if (received_ns - before_ns < intake->stream_ns)
+	if (!is_alone || received_ns - before_ns < intake->stream_ns)
 		spr_waiter_wake(waiter);
 	else
 		spr_waiter_offer(waiter);
@@ -84,7 +86,7 @@ try_push_to(spr_intake *intake, receiver *self, unsigned d, spr_buf *buf)
 	if (!spr_ring_try_push(self->rings[d], buf)) /* E1 */
 		return (false);
 	self->preferred = d;
-	feed(intake, d, received_ns);
+	feed(intake, d, received_ns, self->is_alone);
 	return (true);
 }
 
@@ -182,6 +184,14 @@ park_or_run(spr_intake *intake, receiver *self)
 }
 
 static bool
+is_alone(const spr_intake *intake, unsigned index)
+{
+	const spr_transport *transport = intake->config.transport;
+
+	return (transport->pull_is_alone == NULL || transport->pull_is_alone(intake->pull, index));
+}
+
+static bool
 on_receive(void *arg, unsigned index, spr_buf *buf)
 {
 	spr_intake *intake = arg;
@@ -199,8 +209,10 @@ on_receive(void *arg, unsigned index, spr_buf *buf)
 	/* relaxed: the decision below reads it again */
 	atomic_fetch_add_explicit(&intake->bytes, buf->len, memory_order_relaxed);
 	self->held = buf;
+	self->is_alone = is_alone(intake, index);
 	if (can_run(intake, self))
 		return (true);
+	self->is_alone = false; /* it has waited */
 	spr_count(SPR_C_RECEIVERS_PARKED);
 	return (park_or_run(intake, self));
 }
