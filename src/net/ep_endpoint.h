@@ -6,15 +6,15 @@
  *   dial:   look-up --> connect --> handshake --> on_stream --> spr_ep_endpoint_lost --> pause --> connect ...
  *
  * tcp:// (tcp4://, tcp6:// too) and ipc:// (unix:// too). A name to dial is looked up by a thread of its own, so that no
- * loop waits for it; one to listen at is looked up by main, and by its
- * loop, which waits for it, when the listener is opened anew. A new connection goes to the loop that watches the fewest.
+ * loop waits for it; one to listen at by main, once: a listener that is opened anew is bound to the same address. A new
+ * connection goes to the loop that watches the fewest.
  *
  * Writer      loops; main opens and closes
  * Reader      loops: on_stream
  * Ownership   on_stream moves the descriptor out; a dialled one is told back when it is lost
  * Ordering    the steps of one address are handed on by E18, E19 and the timers' mutex; handshakes are in a list that has
  *             a mutex of its own
- * Progress    no call waits for the network, but for the name of a listener
+ * Progress    no call waits for the network, but spr_ep_endpoints_add() for the name of a listener
  * Limits      a connect with its handshake takes at most 10 s; a peer of another protocol is cut off; re-dialling with
  *             full jitter, 20 ms doubling to 2 s; 256 handshakes at once, the oldest is cut for a newcomer; accepting
  *             pauses for 10 ms doubling to 640 ms after an error; an ipc path that is gone is bound anew within 2 s

@@ -12,6 +12,15 @@
 #include <string.h>
 #include <unistd.h>
 
+/* As getaddrinfo would say it. */
+static struct addrinfo
+info_of(spr_ep_listener *self)
+{
+	return ((struct addrinfo){.ai_family = self->name.ss_family,
+				  .ai_addr = (struct sockaddr *)&self->name,
+				  .ai_addrlen = self->name_len});
+}
+
 static int
 new_socket(int family)
 {
@@ -74,15 +83,15 @@ fail(const char *url, const char *why, const char *hint)
 static spr_err
 bind_url(spr_ep_listener *self)
 {
-	struct addrinfo *list = NULL;
+	struct addrinfo *list = NULL, known = info_of(self);
 	int cause;
 	spr_err rv;
 
 	if ((rv = spr_sp_path_check(&self->path)) != SPR_OK)
 		return (rv);
-	if ((cause = spr_ep_resolve(&self->address, AI_PASSIVE, &list)) != 0)
+	if (self->name_len == 0 && (cause = spr_ep_resolve(&self->address, AI_PASSIVE, &list)) != 0)
 		return (fail(self->path.url, gai_strerror(cause), "check the URL"));
-	cause = listen_at(self, list);
+	cause = listen_at(self, list != NULL ? list : &known);
 	spr_ep_addresses_free(list);
 	if (cause != 0)
 		return (
@@ -92,22 +101,20 @@ bind_url(spr_ep_listener *self)
 	return (SPR_OK);
 }
 
-/* The port really bound is kept, so that it is bound again. */
 static void
 note_bound(spr_ep_listener *self)
 {
-	struct sockaddr_in6 name = {0};
-	socklen_t len = sizeof(name);
-
-	if (self->address.family == AF_UNIX ||
-	    getsockname(self->fd, (struct sockaddr *)&name, &len) != 0) {
-		strcpy(self->bound, self->path.url);
-		return;
-	}
 	/* both kinds have the port at the same place */
-	snprintf(self->address.port, sizeof(self->address.port), "%u", ntohs(name.sin6_port));
-	snprintf(self->bound, sizeof(self->bound), "%.*s:%s", (int)self->address.host_end,
-		 self->path.url, self->address.port);
+	const struct sockaddr_in6 *name = (const void *)&self->name;
+	socklen_t len = sizeof(self->name);
+
+	if (getsockname(self->fd, (struct sockaddr *)&self->name, &len) == 0)
+		self->name_len = len;
+	if (self->address.family == AF_UNIX)
+		strcpy(self->bound, self->path.url);
+	else
+		snprintf(self->bound, sizeof(self->bound), "%.*s:%u", (int)self->address.host_end,
+			 self->path.url, ntohs(name->sin6_port));
 }
 
 spr_err

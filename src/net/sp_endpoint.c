@@ -379,7 +379,7 @@ revive(spr_sp_endpoint *self)
 	if (!is_due)
 		return (is_open);
 	spr_count(SPR_C_LISTENER_REVIVALS);
-	if (is_open)
+	if (rv == SPR_OK)
 		spr_warn("LISTENER-REVIVED",
 			 "url=\"%s\" why=\"it took no connections; it was opened anew\"",
 			 self->url);

@@ -4,6 +4,9 @@
 #include "net/sp_listener.h"
 
 #include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -14,7 +17,7 @@
 
 struct spr_sp_listener {
 	nng_stream_listener *stream;
-	char url[SPR_URL_MAX]; /* with the port really bound */
+	char url[SPR_URL_MAX]; /* with the address really bound */
 	spr_sp_path path;      /* of an ipc address */
 	int probe_fd;
 	unsigned tls_generation;
@@ -38,9 +41,6 @@ bind_stream(spr_sp_listener *self, int *port)
 	spr_err rv;
 	int nrv;
 
-	/* nng would take a file that is no socket for a stale one, and remove it */
-	if ((rv = spr_sp_path_check(&self->path)) != SPR_OK)
-		return (rv);
 	if ((nrv = nng_stream_listener_alloc(&self->stream, self->url)) != 0)
 		return (spr_nng_fail_listen(self->url, nrv));
 	/* half-open peers are found by the kernel; schemes without tcp refuse the option, which is fine */
@@ -63,6 +63,35 @@ bind_stream(spr_sp_listener *self, int *port)
 	return (SPR_OK);
 }
 
+static socklen_t
+address_of(const spr_sp_listener *self, struct sockaddr_storage *out)
+{
+	nng_sockaddr address;
+
+	if (self->stream == NULL ||
+	    nng_stream_listener_get_addr(self->stream, NNG_OPT_LOCADDR, &address) != 0)
+		return (0);
+	return (spr_nng_sockaddr(&address, out));
+}
+
+/* It is bound again without a name server, for which everybody who has to do with this socket would wait. */
+static void
+note_bound(spr_sp_listener *self, const char *bound)
+{
+	struct sockaddr_storage address = {0};
+	socklen_t len = address_of(self, &address);
+	bool is_v6 = address.ss_family == AF_INET6;
+	char host[64], port[8];
+
+	strcpy(self->url, bound);
+	if (len > 0 && (is_v6 || address.ss_family == AF_INET) &&
+	    getnameinfo((struct sockaddr *)&address, len, host, sizeof(host), port, sizeof(port),
+			NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+		snprintf(self->url, sizeof(self->url), "%.*s%s%s%s:%s",
+			 (int)(strstr(bound, "://") + 3 - bound), bound, is_v6 ? "[" : "", host,
+			 is_v6 ? "]" : "", port);
+}
+
 spr_err
 spr_sp_listener_open(spr_sp_listener **out, const char *url, char *bound)
 {
@@ -76,11 +105,13 @@ spr_sp_listener_open(spr_sp_listener **out, const char *url, char *bound)
 	if ((rv = spr_sp_path_init(&self->path, url)) != SPR_OK)
 		goto fail;
 	strcpy(self->url, url);
+	/* nng would take a file that is no socket for a stale one, and remove it */
 	if ((rv = spr_sp_path_lock(&self->path)) != SPR_OK ||
+	    (rv = spr_sp_path_check(&self->path)) != SPR_OK ||
 	    (rv = bind_stream(self, &port)) != SPR_OK)
 		goto fail;
 	spr_nng_bound_url(url, port, bound);
-	strcpy(self->url, bound);
+	note_bound(self, bound);
 	*out = self;
 	return (SPR_OK);
 fail:
@@ -100,17 +131,6 @@ bool
 spr_sp_listener_is_there(const spr_sp_listener *self)
 {
 	return (self->stream != NULL && spr_sp_path_is_there(&self->path));
-}
-
-static socklen_t
-address_of(const spr_sp_listener *self, struct sockaddr_storage *out)
-{
-	nng_sockaddr address;
-
-	if (self->stream == NULL ||
-	    nng_stream_listener_get_addr(self->stream, NNG_OPT_LOCADDR, &address) != 0)
-		return (0);
-	return (spr_nng_sockaddr(&address, out));
 }
 
 static void
@@ -171,6 +191,11 @@ unbind(spr_sp_listener *self)
 spr_err
 spr_sp_listener_reopen(spr_sp_listener *self)
 {
+	spr_err rv;
+
+	/* nng removes whatever is at the path, when it closes too */
+	if ((rv = spr_sp_path_check(&self->path)) != SPR_OK)
+		return (rv);
 	unbind(self);
 	if (self->stream != NULL)
 		nng_stream_listener_free(self->stream);

@@ -19,7 +19,7 @@
 
 typedef struct spr_sp_listener spr_sp_listener;
 
-/* [main] bound as in net.h. SPR_E_ADDRESS with a trail, SPR_E_NOMEM. */
+/* [main] bound as in net.h. Waits for a name server, if the URL has a name. SPR_E_ADDRESS with a trail, SPR_E_NOMEM. */
 spr_err spr_sp_listener_open(spr_sp_listener **out, const char *url, char *bound);
 /* [owner] Valid until reopen or free; NULL after a reopen that failed. */
 nng_stream_listener *spr_sp_listener_stream(spr_sp_listener *self);
@@ -34,7 +34,10 @@ bool spr_sp_listener_probe(spr_sp_listener *self);
 bool spr_sp_listener_is_stale(const spr_sp_listener *self);
 /* [owner, no accept out] Gives it those; what it has accepted goes on. */
 spr_err spr_sp_listener_renew(spr_sp_listener *self);
-/* [owner, no accept out] Closes and binds the same address again; SPR_E_ADDRESS with a trail. */
+/*
+ * [owner, no accept out] Closes and binds the same address again, asking no name server; SPR_E_ADDRESS with a trail. While
+ * somebody else's file stands at the path nothing is touched.
+ */
 spr_err spr_sp_listener_reopen(spr_sp_listener *self);
 /* [owner] No more connections come; accepts end. The path and its lock are removed. */
 void spr_sp_listener_close(spr_sp_listener *self);

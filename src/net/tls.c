@@ -373,38 +373,54 @@ spr_tls_config(nng_tls_config **out, const char *url, bool is_listening, unsigne
 	return (rv);
 }
 
+/* NULL: it has what is loaded. */
+static spr_err
+begin_renewal(nng_tls_config **out, const char *url, bool is_listening, unsigned generation,
+	      unsigned *loaded)
+{
+	*out = NULL;
+	if (!spr_tls_is_url(url) || generation == spr_tls_generation())
+		return (SPR_OK);
+	return (spr_tls_config(out, url, is_listening, loaded));
+}
+
+/* The generation is noted when it has been taken: what failed is tried again. */
+static spr_err
+end_renewal(nng_tls_config *config, const char *url, int nrv, unsigned loaded, unsigned *generation)
+{
+	nng_tls_config_free(config); /* whoever took it has a reference of its own */
+	if (nrv != 0)
+		return (spr_fail(spr_err_from_nng(nrv), "%s: %s", url, nng_strerror(nrv)));
+	*generation = loaded;
+	return (SPR_OK);
+}
+
 spr_err
 spr_tls_renew_listener(nng_stream_listener *listener, const char *url, unsigned *generation)
 {
 	nng_tls_config *config;
-	spr_err rv;
+	unsigned loaded;
+	spr_err rv = begin_renewal(&config, url, true, *generation, &loaded);
 	int nrv;
 
-	if (!spr_tls_is_url(url) || *generation == spr_tls_generation())
-		return (SPR_OK);
-	if ((rv = spr_tls_config(&config, url, true, generation)) != SPR_OK)
+	if (rv != SPR_OK || config == NULL)
 		return (rv);
 	nrv = nng_stream_listener_set_ptr(listener, NNG_OPT_TLS_CONFIG, config);
-	nng_tls_config_free(config); /* it has a reference of its own */
-	return (nrv == 0 ? SPR_OK
-			 : spr_fail(spr_err_from_nng(nrv), "%s: %s", url, nng_strerror(nrv)));
+	return (end_renewal(config, url, nrv, loaded, generation));
 }
 
 spr_err
 spr_tls_renew_dialer(nng_stream_dialer *dialer, const char *url, unsigned *generation)
 {
 	nng_tls_config *config;
-	spr_err rv;
+	unsigned loaded;
+	spr_err rv = begin_renewal(&config, url, false, *generation, &loaded);
 	int nrv;
 
-	if (!spr_tls_is_url(url) || *generation == spr_tls_generation())
-		return (SPR_OK);
-	if ((rv = spr_tls_config(&config, url, false, generation)) != SPR_OK)
+	if (rv != SPR_OK || config == NULL)
 		return (rv);
 	nrv = nng_stream_dialer_set_ptr(dialer, NNG_OPT_TLS_CONFIG, config);
-	nng_tls_config_free(config);
-	return (nrv == 0 ? SPR_OK
-			 : spr_fail(spr_err_from_nng(nrv), "%s: %s", url, nng_strerror(nrv)));
+	return (end_renewal(config, url, nrv, loaded, generation));
 }
 
 /* ---- HTTP ---- */

@@ -6,8 +6,10 @@
 
 #include "pull_scene.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -220,6 +222,66 @@ test_a_dead_listener_is_revived(void **state)
 	close_scene(&s);
 }
 
+/* In place of the one of libc, for all of this program: there is a host here.test, and it is counted who asks for it. */
+static atomic_uint n_lookups;
+
+int
+getaddrinfo(const char *restrict node, const char *restrict service,
+	    const struct addrinfo *restrict hints, struct addrinfo **restrict out)
+{
+	static int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+	*(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+	if (node != NULL && strcmp(node, "here.test") == 0) {
+		atomic_fetch_add(&n_lookups, 1);
+		node = "127.0.0.1";
+	}
+	return (real(node, service, hints, out));
+}
+
+/* Whoever had to look a name up would hold up a whole loop, or all timers, for as long as the name server likes. */
+static inline void
+test_a_revival_looks_up_no_name(void **state)
+{
+	uint64_t n = spr_counter_sum(SPR_C_LISTENER_REVIVALS);
+	scene s;
+
+	(void)state;
+	open_pull(&s, 1);
+	assert_ok(transport->pull_listen(s.pull, "tcp://here.test:0", s.url));
+	assert_int_equal(strncmp(s.url, "tcp://here.test:", 16), 0);
+	assert_true(n_lookups > 0);
+	snprintf(s.url, sizeof(s.url), "tcp://127.0.0.1:%d", atoi(strrchr(s.url, ':') + 1));
+	transport->pull_start(s.pull);
+	expect_service(&s);
+	atomic_store(&n_lookups, 0);
+	assert_int_equal(shutdown(listening_descriptor(s.url), SHUT_RDWR), 0);
+	assert_true(wait_until(spr_counter_sum(SPR_C_LISTENER_REVIVALS) > n, LIMIT_MS));
+	assert_true(wait_until(listening_descriptor(s.url) >= 0, LIMIT_MS));
+	expect_service(&s);
+	assert_int_equal(n_lookups, 0);
+	close_scene(&s);
+}
+
+/* Nor does it take away what somebody has put in place of the path. */
+static inline void
+test_a_revival_removes_no_file(void **state)
+{
+	uint64_t n = spr_counter_sum(SPR_C_LISTENER_REVIVALS);
+	scene s;
+
+	(void)state;
+	open_scene(&s, "ipc", 1);
+	assert_int_equal(unlink(path_of(&s)), 0);
+	close(open(path_of(&s), O_CREAT | O_RDWR, 0600));
+	assert_true(wait_until(spr_counter_sum(SPR_C_LISTENER_REVIVALS) > n + 1, LIMIT_MS));
+	assert_int_equal(access(path_of(&s), F_OK), 0);
+	assert_int_equal(connect_plain(s.url), -1);
+	assert_int_equal(unlink(path_of(&s)), 0); /* and comes back when that is gone */
+	expect_service(&s);
+	close_scene(&s);
+}
+
 /* It cannot come back at first: the folder is gone. */
 static inline void
 test_a_revival_is_tried_again(void **state)
@@ -398,6 +460,8 @@ test_a_dialer_that_is_hung_up_on(void **state)
 	    cmocka_unit_test(test_a_file_is_not_removed),                                         \
 	    cmocka_unit_test(test_a_path_that_is_gone_comes_back),                                \
 	    cmocka_unit_test(test_a_dead_listener_is_revived),                                    \
+	    cmocka_unit_test(test_a_revival_looks_up_no_name),                                    \
+	    cmocka_unit_test(test_a_revival_removes_no_file),                                     \
 	    cmocka_unit_test(test_a_revival_is_tried_again),                                      \
 	    cmocka_unit_test(test_an_idle_listener_is_left_alone),                                \
 	    cmocka_unit_test(test_bad_handshakes_hold_up_nobody),                                 \

@@ -334,6 +334,28 @@ test_a_load_behind_the_end(void **state)
 	}
 }
 
+/* What does not take its certificate has not got it: it is tried again. */
+static void
+test_what_failed_is_tried_again(void **state)
+{
+	static const char url[] = "tls+tcp://127.0.0.1:0"; /* as the streams below are not */
+	nng_stream_listener *listener;
+	nng_stream_dialer *dialer;
+	unsigned generation = 0;
+
+	(void)state;
+	assert_ok(spr_tls_load(path_of("a.pem"), path_of("a.key"), path_of("ca.pem")));
+	assert_int_equal(nng_stream_listener_alloc(&listener, "tcp://127.0.0.1:0"), 0);
+	assert_int_equal(nng_stream_dialer_alloc(&dialer, "tcp://127.0.0.1:1"), 0);
+	assert_true(spr_tls_renew_listener(listener, url, &generation) != SPR_OK);
+	assert_int_equal(generation, 0);
+	assert_true(spr_tls_renew_dialer(dialer, url, &generation) != SPR_OK);
+	assert_int_equal(generation, 0);
+	nng_stream_listener_free(listener);
+	nng_stream_dialer_free(dialer);
+	spr_tls_unload();
+}
+
 int
 main(void)
 {
@@ -342,6 +364,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_what_was_loaded_stays, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_what_a_url_needs, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_out_of_memory, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_what_failed_is_tried_again, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_a_load_reaches_the_next_peer, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_loads_while_peers_come, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_a_load_behind_the_end, setup, teardown),
