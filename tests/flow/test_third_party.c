@@ -1,6 +1,6 @@
 /*
- * third_party - programs that are not ours speak to the daemon: nngcat, nanocat, libnanomsg under Perl, and a client in
- * Python on plain sockets; over tcp and over ipc, whoever dials.
+ * third_party - programs that are not ours speak to the daemon: nngcat, nanocat, libnanomsg under Perl and C, nng under C, and
+ * a client in Python on plain sockets; over tcp and over ipc, whoever dials.
  */
 #include "flow.h"
 
@@ -42,41 +42,6 @@ run(flow *f, const char *name, const char *const argv[])
 {
 	assert_int_equal(
 	    spr_proc_wait(spr_proc_start(f->dir, name, argv, NULL), spr_test_deadline_ms()), 0);
-}
-
-static void
-test_nngcat(void **state)
-{
-	flow *f = *state;
-	spr_proc *worker;
-
-	start_daemon(f, NULL);
-	subscribe(f, "UN", "http://a");
-	worker = spr_proc_start(f->dir, "worker",
-				FLAGS("nngcat", "--pull", "--dial", f->outbox, "--raw"), NULL);
-	run(f, "producer", FLAGS("nngcat", "--push", "--dial", f->intake, "--data", BODY));
-	expect_printed(worker, JOB);
-	finish(f);
-}
-
-/* nanocat closes as soon as it has sent, and libnanomsg does not linger: it is kept until its message is there. */
-static void
-test_nanocat(void **state)
-{
-	flow *f = *state;
-	spr_proc *worker, *producer;
-
-	start_daemon(f, NULL);
-	subscribe(f, "UN", "http://a");
-	worker = spr_proc_start(f->dir, "worker",
-				FLAGS("nanocat", "--pull", "--connect", f->outbox, "--raw"), NULL);
-	producer = spr_proc_start(f->dir, "producer",
-				  FLAGS("nanocat", "--push", "--connect", f->intake, "--data", BODY,
-					"--interval", "3600"),
-				  NULL);
-	expect_printed(worker, JOB);
-	spr_proc_signal(producer, SIGTERM);
-	finish(f);
 }
 
 static void
@@ -263,108 +228,119 @@ test_ipc(void **state)
 	finish(f);
 }
 
-/* Both cats dial ipc paths. */
-static void
-test_ipc_cats(void **state)
+/* ---- every peer, both roles, both schemes, whoever dials ---- */
+
+typedef struct peer {
+	const char *const *pull, *const *push; /* a way goes behind, then the URL, then more */
+	const char *connect, *bind;
+	const char *more_pull, *more_push[4];
+	const char *expected;
+} peer;
+
+#define CAT(name, connect_flag, bind_flag)                                           \
+	{                                                                            \
+		.pull = FLAGS(name, "--pull"), .push = FLAGS(name, "--push"),        \
+		.connect = connect_flag, .bind = bind_flag, .more_pull = "--raw",    \
+		.more_push = {"--data", BODY, "--interval", "3600"}, .expected = JOB \
+	}
+#define PROGRAM(...)                                                                    \
+	{                                                                               \
+		.pull = FLAGS(__VA_ARGS__, "pull"), .push = FLAGS(__VA_ARGS__, "push"), \
+		.connect = "connect", .bind = "bind", .more_push = {BODY},              \
+		.expected = JOB "\n" JOB "\n"                                           \
+	}
+
+static const peer nngcat = CAT("nngcat", "--dial", "--listen");
+static const peer nanocat = CAT("nanocat", "--connect", "--bind");
+static const peer nanomsg_in_perl = PROGRAM("perl", NANO_PL);
+static const peer nng_in_c = PROGRAM(SPR_TEST_BUILD_DIR "/tests/peer_nng");
+static const peer nanomsg_in_c = PROGRAM(SPR_TEST_BUILD_DIR "/tests/peer_nanomsg");
+
+static spr_proc *
+start_peer(flow *f, const peer *p, bool pulls, bool is_dialled, const char *url)
 {
-	flow *f = *state;
+	const char *argv[12];
+	unsigned n = 0;
+
+	for (const char *const *word = pulls ? p->pull : p->push; *word != NULL; word++)
+		argv[n++] = *word;
+	argv[n++] = is_dialled ? p->bind : p->connect;
+	argv[n++] = url;
+	if (pulls)
+		argv[n++] = p->more_pull;
+	for (unsigned i = 0; !pulls && i < 4; i++)
+		argv[n++] = p->more_push[i];
+	argv[n] = NULL;
+	return (spr_proc_start(f->dir, pulls ? "worker" : "producer", argv, NULL));
+}
+
+/* One of them is the worker, another one the producer; both dial the daemon, or are dialled by it. */
+static void
+meet(flow *f, const peer *p, bool is_ipc, bool is_dialled)
+{
 	char intake[96], outbox[96];
-	spr_proc *worker, *producer;
+	int intake_port = -1, outbox_port = -1;
+	spr_proc *worker;
 
 	snprintf(intake, sizeof(intake), "ipc://%s/intake", f->dir);
 	snprintf(outbox, sizeof(outbox), "ipc://%s/outbox", f->dir);
-	start_daemon(f, FLAGS("--intake-listen", intake, "--outbox-listen", outbox));
-	subscribe(f, "UN", "http://a");
-	worker = spr_proc_start(f->dir, "worker",
-				FLAGS("nngcat", "--pull", "--dial", outbox, "--raw"), NULL);
-	producer = spr_proc_start(
-	    f->dir, "producer",
-	    FLAGS("nanocat", "--push", "--connect", intake, "--data", BODY, "--interval", "3600"),
-	    NULL);
-	expect_printed(worker, JOB);
-	spr_proc_signal(producer, SIGTERM);
-	finish(f);
-}
-
-/* The daemon dials: workers and producers listen. */
-static void
-test_daemon_dials(void **state)
-{
-	flow *f = *state;
-	char intake[64], outbox[64];
-	int intake_port = spr_sp_reserve(intake);
-	int outbox_port = spr_sp_reserve(outbox);
-	spr_proc *worker;
-
-	start_daemon(f, FLAGS("--intake-dial", intake, "--outbox-dial", outbox));
-	subscribe(f, "UN", "http://a");
-	worker = spr_proc_start(f->dir, "worker",
-				FLAGS("nngcat", "--pull", "--listen", outbox, "--raw"), NULL);
-	(void)spr_proc_start(
-	    f->dir, "producer",
-	    FLAGS("nanocat", "--push", "--bind", intake, "--data", BODY, "--interval", "3600"),
-	    NULL);
-	expect_printed(worker, JOB);
-	finish(f);
-	close(intake_port);
-	close(outbox_port);
-}
-
-/* Both are libnanomsg's, and both do the same: connect to a daemon that listens, or are dialled by it. */
-static void
-use_perl(flow *f, const char *way, const char *intake, const char *outbox)
-{
-	spr_proc *worker;
-
+	if (!is_ipc && is_dialled) {
+		intake_port = spr_sp_reserve(intake);
+		outbox_port = spr_sp_reserve(outbox);
+	} else if (!is_ipc) {
+		strcpy(intake, "tcp://127.0.0.1:0");
+		strcpy(outbox, "tcp://127.0.0.1:0");
+	}
+	start_daemon(f, is_dialled ? FLAGS("--intake-dial", intake, "--outbox-dial", outbox)
+				   : FLAGS("--intake-listen", intake, "--outbox-listen", outbox));
 	subscribe(f, "UN", "http://a");
 	worker =
-	    spr_proc_start(f->dir, "worker", FLAGS("perl", NANO_PL, "pull", way, outbox), NULL);
-	(void)spr_proc_start(f->dir, "producer", FLAGS("perl", NANO_PL, "push", way, intake, BODY),
-			     NULL);
-	expect_printed(worker, JOB "\n" JOB "\n");
+	    start_peer(f, p, true, is_dialled, is_dialled ? outbox : listening(f, "outbox", 1));
+	(void)start_peer(f, p, false, is_dialled, is_dialled ? intake : listening(f, "intake", 1));
+	expect_printed(worker, p->expected);
 	finish(f);
+	if (intake_port >= 0)
+		close(intake_port);
+	if (outbox_port >= 0)
+		close(outbox_port);
 }
 
-static void
-test_perl_over_tcp(void **state)
-{
-	flow *f = *state;
+#define MEETINGS(p)                                      \
+	static void test_##p##_tcp(void **state)         \
+	{                                                \
+		meet(*state, &p, false, false);          \
+	}                                                \
+	static void test_##p##_tcp_dialled(void **state) \
+	{                                                \
+		meet(*state, &p, false, true);           \
+	}                                                \
+	static void test_##p##_ipc(void **state)         \
+	{                                                \
+		meet(*state, &p, true, false);           \
+	}                                                \
+	static void test_##p##_ipc_dialled(void **state) \
+	{                                                \
+		meet(*state, &p, true, true);            \
+	}
+#define meetings(p)                                                                              \
+	flow_test(test_##p##_tcp), flow_test(test_##p##_tcp_dialled), flow_test(test_##p##_ipc), \
+	    flow_test(test_##p##_ipc_dialled)
 
-	start_daemon(f, NULL);
-	use_perl(f, "connect", f->intake, f->outbox);
-}
-
-static void
-test_perl_over_ipc(void **state)
-{
-	flow *f = *state;
-	char intake[96], outbox[96];
-
-	snprintf(intake, sizeof(intake), "ipc://%s/intake", f->dir);
-	snprintf(outbox, sizeof(outbox), "ipc://%s/outbox", f->dir);
-	start_daemon(f, FLAGS("--intake-listen", intake, "--outbox-listen", outbox));
-	use_perl(f, "connect", intake, outbox);
-}
-
-static void
-test_perl_is_dialled(void **state)
-{
-	flow *f = *state;
-	char intake[96], outbox[64];
-	int port = spr_sp_reserve(outbox);
-
-	snprintf(intake, sizeof(intake), "ipc://%s/intake", f->dir);
-	start_daemon(f, FLAGS("--intake-dial", intake, "--outbox-dial", outbox));
-	use_perl(f, "bind", intake, outbox);
-	close(port);
-}
+MEETINGS(nngcat)
+MEETINGS(nanocat)
+MEETINGS(nanomsg_in_perl)
+MEETINGS(nng_in_c)
+MEETINGS(nanomsg_in_c)
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    flow_test(test_nngcat),
-	    flow_test(test_nanocat),
+	    meetings(nngcat),
+	    meetings(nanocat),
+	    meetings(nanomsg_in_perl),
+	    meetings(nng_in_c),
+	    meetings(nanomsg_in_c),
 	    flow_test(test_python),
 	    flow_test(test_nngcat_takes_answers),
 	    flow_test(test_nanocat_takes_answers),
@@ -374,11 +350,6 @@ main(void)
 	    flow_test(test_nanocat_controls),
 	    flow_test(test_nngcat_controls),
 	    flow_test(test_ipc),
-	    flow_test(test_ipc_cats),
-	    flow_test(test_daemon_dials),
-	    flow_test(test_perl_over_tcp),
-	    flow_test(test_perl_over_ipc),
-	    flow_test(test_perl_is_dialled),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));
