@@ -1,11 +1,13 @@
 /*
  * confirm_tcp - a worker that stands still holds up the acks of what its system has no room for; when its connection is
- * reset, all of that goes to another one.
+ * reset, all of that goes to another one. A stopped process is not a system that is gone: what fits into its system is acked.
  */
 #include "flow.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -72,11 +74,60 @@ test_stopped_worker(void **state)
 	finish(f);
 }
 
+static bool
+is_stopped(const spr_proc *proc)
+{
+	char path[64], *text, *state;
+	bool is = false;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)spr_proc_pid(proc));
+	if ((text = spr_read_file(path)) != NULL && (state = strrchr(text, ')')) != NULL)
+		is = state[1] == ' ' && state[2] == 'T';
+	free(text);
+	return (is);
+}
+
+/* It reads nothing and is acked for all that its system has room for, and no more; it is not cut, and goes on where it was. */
+static void
+test_stopped_process(void **state)
+{
+	flow *f = *state;
+	char *body, count[16];
+	spr_proc *worker;
+
+	assert_true(asprintf(&body, "{\"predicate\":\"UN.A\",\"pad\":\"%04000d\"}", 0) > 0);
+	snprintf(count, sizeof(count), "%d", N + 1);
+	start_upstream(f);
+	start_daemon(f, FLAGS("--transport", "native", "--confirm", "tcp"));
+	subscribe(f, "UN", "http://a");
+	worker = spr_proc_start(
+	    f->dir, "worker",
+	    FLAGS("python3", SPR_TEST_SOURCE_DIR "/tests/support/sp.py", "pull", f->outbox, count),
+	    NULL);
+	expect_stat(f, "spreader_pipes_added_total{socket=\"outbox\"}", 1);
+	spr_proc_signal(worker, SIGSTOP);
+	assert_true(wait_until(is_stopped(worker), (unsigned)spr_test_deadline_ms()));
+	push_envelope(f, "unread", body);
+	expect_ack(f, "unread");
+	push_many_start(f, "x", N, body);
+	assert_true(spr_inbox_wait(f->answers, 10, spr_test_deadline_ms()));
+	assert_true(settled_count(f->answers) < N);
+	assert_true(is_stopped(worker));
+	assert_int_equal((int)stat_of(f, "spreader_pipes_removed_total{socket=\"outbox\"}"), 0);
+	spr_proc_signal(worker, SIGCONT);
+	push_many_join(f);
+	expect_many_acks(f, "x", N);
+	assert_int_equal(spr_proc_wait(worker, spr_test_deadline_ms()), 0); /* it has all */
+	free(body);
+	finish(f);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    flow_test(test_stopped_worker),
+	    flow_test(test_stopped_process),
 	};
 	return (cmocka_run_group_tests(tests, NULL, NULL));
 }
