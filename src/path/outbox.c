@@ -97,9 +97,11 @@ give_back_slots(spr_outbox_lane *lane, unsigned n)
 	/* E11, all: as above; whoever is last sees all that came back */
 	unsigned n_held = atomic_load_explicit(&lane->n_held, memory_order_seq_cst);
 	size_t held = atomic_load_explicit(&lane->bytes_held, memory_order_seq_cst);
+	/* more are held than there are slots when ends were on their way here: a slot is free before this */
+	unsigned others = n_held < lane->outbox->slots ? lane->outbox->slots - n_held : 0;
 
 	/* E11: as above */
-	if ((int)(sent - ended) <= (int)(n_held + (lane->outbox->slots - n_held) / 2) &&
+	if ((int)(sent - ended) <= (int)(n_held + others / 2) &&
 	    atomic_load_explicit(&lane->bytes_out, memory_order_seq_cst) <=
 		held + lane->max_out / 2)
 		spr_waiter_notify_and_help(lane->waiter, SPR_WANT_SLOT);

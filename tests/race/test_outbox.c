@@ -17,6 +17,7 @@
 
 #include "spr_test.h"
 
+#include "base/clock.h"
 #include "base/counters.h"
 #include "base/sync.h"
 #include "fake_transport.h"
@@ -138,6 +139,18 @@ post_one(player *self)
 	return (posted);
 }
 
+/* Now and then what is out counts as standing still, also with ends on their way. True: it is to try again at once. */
+static bool
+looks_again(player *self)
+{
+	uint64_t now_ns = spr_clock_now_ns(), later_ns = now_ns + SPR_NS_PER_S;
+
+	if (spr_test_below(&self->random, 8) > 0)
+		return (false);
+	(void)spr_outbox_look_again(self->lane, now_ns);
+	return (spr_outbox_look_again(self->lane, later_ns) == later_ns);
+}
+
 /* A dispatcher's turn: posts until it must wait. */
 static unsigned
 do_work(void *state)
@@ -150,6 +163,10 @@ do_work(void *state)
 		if (self->jobs_left == 0) {
 			close_open(self);
 		} else if (post_one(self) == SPR_POST_BLOCKED) {
+			if (looks_again(self)) {
+				n++;
+				break;
+			}
 			if (spr_test_below(&self->random, 4) > 0)
 				break;
 			fail_open(self);
@@ -353,7 +370,6 @@ test_bytes_that_are_kept(void **state)
 
 	(void)state;
 	race_of(3, 64, MAX_JOB - 30, 0, 4, 10);
-	race_of(2, 64, MAX_JOB - 30, 0, 1, 30);
 	race_of(3, 64, 2 * MAX_JOB, 0, 4, 10);
 	race(3, 64, 8 * MAX_JOB, 10);
 	assert_true(spr_counter_sum(SPR_C_DISPATCHER_WAITS_BYTES) > waits);
