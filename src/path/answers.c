@@ -171,6 +171,18 @@ spr_answers_foresee(spr_answers *answers, spr_answer_key key)
 }
 
 void
+spr_answers_foresee_claim(spr_answers *answers, spr_answer_key key)
+{
+	/* relaxed, both: a guess */
+	uint64_t first =
+	    atomic_load_explicit(spr_key_bucket_of(&answers->table, key.low), memory_order_relaxed);
+	uint64_t free = atomic_load_explicit(&answers->table.free, memory_order_relaxed);
+
+	__builtin_prefetch(&answers->table.entries[spr_key_index_of(first)]);
+	__builtin_prefetch(&answers->table.entries[spr_key_index_of(free)], 1);
+}
+
+void
 spr_answers_prefetch(const spr_answers *answers, uint32_t index)
 {
 	__builtin_prefetch(&answers->table.entries[index], 1);

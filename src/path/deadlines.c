@@ -6,6 +6,9 @@
  * hardly one is ever late. What a look costs grows with the records that were ever in use at once, as the pool hands the same
  * few out again.
  *
+ * When no receipts are awaited nothing is late, and the only question is who is in flight for long: then the look reads the
+ * records after all, and opening and closing one costs nothing, where a line would go to the dispatcher and back for each.
+ *
  * Times may be a few milliseconds old (the coarse clock) and are only ever compared with durations of at least 10 ms.
  */
 #include "path/deadlines.h"
@@ -29,6 +32,7 @@ struct spr_deadlines {
 	_Alignas(SPR_CACHELINE) atomic_uint n_left;
 	/* written by the ledger */
 	unsigned n_left_seen;
+	unsigned n_told; /* lines with told_ns; without receipts */
 };
 
 spr_err
@@ -69,6 +73,8 @@ spr_deadlines_open(spr_deadlines *deadlines, const spr_notification *notificatio
 	line *self = &deadlines->lines[number_of(deadlines, notification)];
 	uint64_t received_ns = spr_notification_received_ns(notification);
 
+	if (deadlines->config.jobs == NULL)
+		return;
 	self->left_ns = 0;
 	self->told_ns = 0;
 	/* relaxed: published by the release below */
@@ -98,8 +104,16 @@ spr_deadlines_worker_left(spr_deadlines *deadlines)
 void
 spr_deadlines_close(spr_deadlines *deadlines, const spr_notification *notification)
 {
-	_Atomic uint64_t *since = &deadlines->lines[number_of(deadlines, notification)].since_ns;
+	line *self = &deadlines->lines[number_of(deadlines, notification)];
+	_Atomic uint64_t *since = &self->since_ns;
 
+	if (deadlines->config.jobs == NULL) {
+		if (deadlines->n_told > 0 && self->told_ns != 0) {
+			self->told_ns = 0;
+			deadlines->n_told--;
+		}
+		return;
+	}
 	/* relaxed, both: only the ledger looks, and the record reaches the next dispatcher by the free list (E2) */
 	if (atomic_load_explicit(since, memory_order_relaxed) != 0)
 		atomic_store_explicit(since, 0, memory_order_relaxed);
@@ -142,13 +156,28 @@ fail_late(spr_deadlines *deadlines, spr_notification *notification, spreader_rea
 }
 
 static void
-look_at_working(const spr_deadlines_config *config, line *self, uint64_t since_ns, uint64_t now_ns,
+look_at_working(spr_deadlines *deadlines, line *self, uint64_t since_ns, uint64_t now_ns,
 		spr_notification *notification, const spr_deadlines_found *found)
 {
+	const spr_deadlines_config *config = &deadlines->config;
 	uint64_t from_ns = self->told_ns != 0 ? self->told_ns : since_ns;
 
-	if (now_ns >= from_ns + config->working_ns && found->on_working(found->arg, notification))
-		self->told_ns = now_ns;
+	if (now_ns < from_ns + config->working_ns || !found->on_working(found->arg, notification))
+		return;
+	deadlines->n_told += self->told_ns == 0;
+	self->told_ns = now_ns;
+}
+
+/* When it was opened; 0: it is not. Without receipts the record itself tells: pending is 0 until it is opened. */
+static uint64_t
+since_of(const spr_deadlines_config *config, const line *self, const spr_notification *notification)
+{
+	if (config->jobs != NULL)
+		return (atomic_load_explicit(&self->since_ns, memory_order_acquire /* E17 */));
+	/* E17 acquire: what the dispatcher wrote before it opened it */
+	if (atomic_load_explicit(&notification->pending, memory_order_acquire) == 0)
+		return (0);
+	return (spr_notification_received_ns(notification));
 }
 
 uint64_t
@@ -167,8 +196,7 @@ spr_deadlines_look(spr_deadlines *deadlines, uint64_t now_ns, bool gives_up,
 	for (unsigned i = 0; i < n_touched; i++) {
 		line *self = &deadlines->lines[i];
 		spr_notification *notification = &config->notifications->slab[i];
-		uint64_t since_ns =
-		    atomic_load_explicit(&self->since_ns, memory_order_acquire /* E17 */);
+		uint64_t since_ns = since_of(config, self, notification);
 
 		if (since_ns == 0)
 			continue;
@@ -176,9 +204,9 @@ spr_deadlines_look(spr_deadlines *deadlines, uint64_t now_ns, bool gives_up,
 		pending = atomic_load_explicit(&notification->pending, memory_order_acquire);
 		if (pending == 0)
 			continue; /* complete, on its way to us */
-		if (has_left && self->left_ns == 0)
+		if (config->jobs != NULL && has_left && self->left_ns == 0)
 			self->left_ns = now_ns;
-		look_at_working(config, self, since_ns, now_ns, notification, found);
+		look_at_working(deadlines, self, since_ns, now_ns, notification, found);
 		if (config->jobs == NULL || (uint32_t)pending != 0)
 			continue;
 		due_ns = due_of(config, self);

@@ -360,6 +360,8 @@ take_document(spr_dispatcher *self, spr_document *out)
 	self->documents.has_key = self->ahead.has_key;
 	self->documents.key = self->ahead.key;
 	self->at += self->ahead.used;
+	if (self->ahead.has_key)
+		spr_answers_foresee_claim(self->config->answers, self->ahead.key);
 	if (self->at < self->message->len)
 		scan_ahead(self);
 	return (true);

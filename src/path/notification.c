@@ -45,6 +45,17 @@ note_touched(spr_notifications *pool, const spr_notification *notification)
 		continue;
 }
 
+/* The ledger wrote both last: this one's second line, and the one that is probably taken next. */
+static void
+foresee_next(spr_stack_entry *entry)
+{
+	const spr_stack_entry *next = spr_stack_next(entry);
+
+	__builtin_prefetch(&SPR_STACK_CONTAINER(entry, spr_notification, link)->next, 1);
+	if (next != NULL)
+		__builtin_prefetch(next, 1);
+}
+
 spr_notification *
 spr_notification_take(spr_notifications *pool)
 {
@@ -53,6 +64,7 @@ spr_notification_take(spr_notifications *pool)
 	SPR_ASSERT_ROLE(SPR_ROLE_DISPATCHER);
 	if (entry == NULL)
 		return (NULL);
+	foresee_next(entry);
 	/* E11: before the look at the ledger's mark in spr_ledger_opened() */
 	atomic_fetch_add_explicit(&pool->in_flight, 1, memory_order_seq_cst);
 	note_touched(pool, SPR_STACK_CONTAINER(entry, spr_notification, link));

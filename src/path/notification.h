@@ -139,9 +139,9 @@ uint64_t spr_notifications_oldest_ns(const spr_notifications *pool);
 static inline void
 spr_notification_open(spr_notification *notification, uint32_t pushes, uint32_t receipts)
 {
-	/* relaxed: nobody else knows the record yet; the first post publishes it */
+	/* E17 release: the ledger's look at what is in flight; for all others the first post publishes it */
 	atomic_store_explicit(&notification->pending, (uint64_t)receipts << 32 | pushes,
-			      memory_order_relaxed);
+			      memory_order_release);
 }
 /* [any holder of a pending count] The first reason wins, but receipt_error wins over all. Call before giving the count back. */
 void spr_notification_fail(spr_notification *notification, spreader_reason reason);
