@@ -96,9 +96,11 @@ test_a_stalled_worker_holds_no_more_than_the_limit(void **state)
 	assert_int_equal(n_sent, s.tally[0].n_sent + 64);
 	assert_true(spr_sp_dial(&worker, s.url, SPR_SP_PULL));
 	n_late = take_all(&worker, 300);
-	/* all but what the limit allows, and not one of those less: as many as fit were given */
-	assert_int_equal(n_late, 64 - PEER_BYTES / (JOB_BYTES + 8));
-	assert_int_equal(transport->lane_busy(s.lane[0]), PEER_BYTES / (JOB_BYTES + 8));
+	/* all but what the limit allows; its system may have taken some more since it was full, but while that is less than half
+	 * it is given no others */
+	assert_in_range(64 - n_late, PEER_BYTES / (JOB_BYTES + 8) / 2,
+			PEER_BYTES / (JOB_BYTES + 8));
+	assert_int_equal(transport->lane_busy(s.lane[0]), 64 - n_late);
 	spr_sp_close(&stalled); /* and what it held comes too */
 	n_late += take_all(&worker, 300);
 	assert_int_equal(n_late, 64);
