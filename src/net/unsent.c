@@ -35,7 +35,7 @@ spr_unsent_limit_at(const struct sockaddr *address, socklen_t len)
 	struct dirent *entry;
 
 	while (folder != NULL && (entry = readdir(folder)) != NULL) {
-		int fd = atoi(entry->d_name);
+		int fd = (int)strtol(entry->d_name, NULL, 10);
 
 		/* "." and ".." are 0, which is no socket of ours */
 		if (fd > 0 && is_at(fd, address, len))
