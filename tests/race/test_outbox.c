@@ -288,6 +288,20 @@ sum_done(uint64_t *nacked)
 		spr_counter_sum(SPR_C_ACKED_NO_SUBSCRIBERS));
 }
 
+/* However slow the machine is; false: for long nothing was done at all. */
+static bool
+wait_for_all(scene *s, unsigned total)
+{
+	unsigned n_before;
+
+	do {
+		n_before = s->n_done;
+		if (!wait_until(s->n_done != n_before || n_before == total, LIMIT_MS))
+			return (false);
+	} while (s->n_done != total);
+	return (wait_until(spr_notifications_in_flight(&s->pool) == 0, LIMIT_MS));
+}
+
 static void
 race_of(unsigned n_dispatchers, unsigned n_notifications, size_t max_bytes, size_t batch_bytes,
 	size_t usual, unsigned yield_percent)
@@ -300,8 +314,7 @@ race_of(unsigned n_dispatchers, unsigned n_notifications, size_t max_bytes, size
 	open_scene(&s, n_dispatchers, n_notifications, max_bytes, batch_bytes, usual);
 	spr_sync_yield_percent(yield_percent);
 	start_threads(&s);
-	is_done =
-	    wait_until(s.n_done == total && spr_notifications_in_flight(&s.pool) == 0, LIMIT_MS);
+	is_done = wait_for_all(&s, total);
 	if (!is_done)
 		print_error("somebody sleeps for ever: %u of %u done, %zu bytes out, wants %x\n",
 			    s.n_done, total, spr_outbox_bytes(s.outbox), s.waiter[0].wants);
