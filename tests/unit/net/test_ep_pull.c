@@ -130,9 +130,13 @@ test_half_open_peers_are_looked_for(void **state)
 	assert_true(spr_sp_dial(&peer, s.url, SPR_SP_PUSH));
 	assert_true(wait_until(s.n_added == 1, LIMIT_MS));
 	for (int fd = 3; fd < 1024; fd++) {
+		int protocol = 0; /* a look-up of a name may have a socket too */
+
 		name_len = sizeof(name);
 		if (fd == peer.fd || getpeername(fd, (struct sockaddr *)&name, &name_len) != 0 ||
-		    name.ss_family != AF_INET)
+		    name.ss_family != AF_INET ||
+		    getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) != 0 ||
+		    protocol != IPPROTO_TCP)
 			continue;
 		assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &value[0], &len), 0);
 		assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &value[1], &len), 0);
