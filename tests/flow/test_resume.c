@@ -163,7 +163,7 @@ test_working(void **state)
 	start_daemon(f, NULL);
 	subscribe(f, "UN", "http://a");
 	push_envelope(f, "1", BODY);
-	while (!spr_inbox_take(f->answers, "working 1", 200))
+	while (!spr_inbox_take(spr_upstream_working(f->upstream), "working 1", 200))
 		assert_true(spr_test_now_ms() < deadline + spr_test_deadline_ms());
 	start_worker(f);
 	expect_job(f, "http://a", BODY);

@@ -321,6 +321,7 @@ struct spr_upstream {
 	pthread_t thread;
 	spr_inbox *answers;
 	spr_inbox *heard;
+	spr_inbox *working;
 	int listener;
 	int wake; /* eventfd: stop */
 	char url[64];
@@ -366,7 +367,7 @@ note_answers(spr_upstream *upstream, const char *request)
 			   rest);
 	}
 	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(object, "working"))
-	    put_format(upstream->answers, "working", item, "");
+	    put_format(upstream->working, "working", item, "");
 	cJSON_Delete(object);
 }
 
@@ -476,6 +477,7 @@ spr_upstream_start(const char *url, spr_inbox *answers, spr_inbox *heard)
 	check(upstream != NULL, "upstream");
 	upstream->answers = answers;
 	upstream->heard = heard;
+	upstream->working = spr_inbox_new();
 	upstream->listener = spr_sp_listen(url, upstream->url);
 	check(upstream->listener >= 0, url);
 	upstream->wake = eventfd(0, EFD_CLOEXEC);
@@ -488,6 +490,12 @@ const char *
 spr_upstream_url(const spr_upstream *upstream)
 {
 	return (upstream->url);
+}
+
+spr_inbox *
+spr_upstream_working(spr_upstream *upstream)
+{
+	return (upstream->working);
 }
 
 void
@@ -507,5 +515,6 @@ spr_upstream_stop(spr_upstream *upstream)
 		spr_sp_close(&upstream->pipes[i]);
 	close(upstream->listener);
 	close(upstream->wake);
+	spr_inbox_free(upstream->working);
 	free(upstream);
 }

@@ -49,12 +49,14 @@ typedef enum spr_manner {
 /* An upstream's REP server. */
 typedef struct spr_upstream spr_upstream;
 /*
- * url with port 0: any port. Accepted answers go to `answers` as "ack ID", "nack ID REASON RETRY"
- * and "working ID"; every request goes to `heard` as it came, whatever is replied. Fails the test
- * when it cannot listen.
+ * url with port 0: any port. Accepted answers go to `answers` as "ack ID" and "nack ID REASON RETRY";
+ * every request goes to `heard` as it came, whatever is replied. Fails the test when it cannot
+ * listen.
  */
 spr_upstream *spr_upstream_start(const char *url, spr_inbox *answers, spr_inbox *heard);
 const char *spr_upstream_url(const spr_upstream *upstream);
+/* What is said to be "working ID": no answer, and on a slow machine it may come at any time. */
+spr_inbox *spr_upstream_working(spr_upstream *upstream);
 void spr_upstream_behave(spr_upstream *upstream, spr_manner manner);
 /* Closes everything. NULL is fine. */
 void spr_upstream_stop(spr_upstream *upstream);
