@@ -5,6 +5,7 @@
 #include "rep_scene.h"
 
 #include "connect_and_close.h"
+#include "proc.h"
 #include "net/sp_rep.h"
 
 #define WORD        4
