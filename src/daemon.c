@@ -179,7 +179,7 @@ start_ledger(spr_daemon *daemon)
 		 spr_mem_zalloc_aligned(options->dispatchers * sizeof(spr_waiter))) == NULL)
 		return (SPR_E_NOMEM);
 	if ((rv = spr_notifications_init(&daemon->notifications, options->max_inflight,
-					 &daemon->waiters)) != SPR_OK ||
+					 options->dispatchers, &daemon->waiters)) != SPR_OK ||
 	    (options->n_ack_peers > 0 &&
 	     (rv = spr_answers_new(&daemon->answers, options->max_inflight, options->dedup_window,
 				   resume_window)) != SPR_OK) ||

@@ -180,43 +180,59 @@ since_of(const spr_deadlines_config *config, const line *self, const spr_notific
 	return (spr_notification_received_ns(notification));
 }
 
+typedef struct look {
+	uint64_t now_ns;
+	bool gives_up, has_left;
+	const spr_deadlines_found *found;
+	uint64_t earliest_ns; /* the next due; UINT64_MAX: none */
+} look;
+
+static void
+look_at(spr_deadlines *deadlines, unsigned number, look *the)
+{
+	const spr_deadlines_config *config = &deadlines->config;
+	line *self = &deadlines->lines[number];
+	spr_notification *notification = &config->notifications->slab[number];
+	uint64_t since_ns = since_of(config, self, notification), pending, due_ns;
+
+	if (since_ns == 0)
+		return;
+	/* E12 acquire: without a push outstanding the chain of jobs is whole */
+	pending = atomic_load_explicit(&notification->pending, memory_order_acquire);
+	if (pending == 0)
+		return; /* complete, on its way to us */
+	if (config->jobs != NULL && the->has_left && self->left_ns == 0)
+		self->left_ns = the->now_ns;
+	look_at_working(deadlines, self, since_ns, the->now_ns, notification, the->found);
+	if (config->jobs == NULL || (uint32_t)pending != 0)
+		return;
+	due_ns = due_of(config, self);
+	if (the->gives_up || the->now_ns >= due_ns)
+		fail_late(deadlines, notification,
+			  the->gives_up ? SPREADER_REASON_SHUTTING_DOWN
+					: SPREADER_REASON_RECEIPT_TIMEOUT,
+			  the->found);
+	else
+		the->earliest_ns = earlier(the->earliest_ns, due_ns);
+}
+
 uint64_t
 spr_deadlines_look(spr_deadlines *deadlines, uint64_t now_ns, bool gives_up,
 		   const spr_deadlines_found *found)
 {
-	const spr_deadlines_config *config = &deadlines->config;
-	/* relaxed, both: a record that is missed is seen the next time; see worker_left */
-	unsigned n_touched =
-	    atomic_load_explicit(&config->notifications->n_touched, memory_order_relaxed);
+	const spr_notifications *pool = deadlines->config.notifications;
+	/* relaxed: see worker_left */
 	unsigned n_left = atomic_load_explicit(&deadlines->n_left, memory_order_relaxed);
-	bool has_left = n_left != deadlines->n_left_seen;
-	uint64_t earliest_ns = UINT64_MAX, pending, due_ns;
+	look the = {.now_ns = now_ns,
+		    .gives_up = gives_up,
+		    .has_left = n_left != deadlines->n_left_seen,
+		    .found = found,
+		    .earliest_ns = UINT64_MAX};
+	unsigned i, end;
 
 	deadlines->n_left_seen = n_left;
-	for (unsigned i = 0; i < n_touched; i++) {
-		line *self = &deadlines->lines[i];
-		spr_notification *notification = &config->notifications->slab[i];
-		uint64_t since_ns = since_of(config, self, notification);
-
-		if (since_ns == 0)
-			continue;
-		/* E12 acquire: without a push outstanding the chain of jobs is whole */
-		pending = atomic_load_explicit(&notification->pending, memory_order_acquire);
-		if (pending == 0)
-			continue; /* complete, on its way to us */
-		if (config->jobs != NULL && has_left && self->left_ns == 0)
-			self->left_ns = now_ns;
-		look_at_working(deadlines, self, since_ns, now_ns, notification, found);
-		if (config->jobs == NULL || (uint32_t)pending != 0)
-			continue;
-		due_ns = due_of(config, self);
-		if (gives_up || now_ns >= due_ns)
-			fail_late(deadlines, notification,
-				  gives_up ? SPREADER_REASON_SHUTTING_DOWN
-					   : SPREADER_REASON_RECEIPT_TIMEOUT,
-				  found);
-		else
-			earliest_ns = earlier(earliest_ns, due_ns);
-	}
-	return (earliest_ns == UINT64_MAX ? 0 : earliest_ns);
+	for (unsigned shard = 0; shard < pool->n_shards; shard++)
+		for (spr_notifications_touched(pool, shard, &i, &end); i < end; i++)
+			look_at(deadlines, i, &the);
+	return (the.earliest_ns == UINT64_MAX ? 0 : the.earliest_ns);
 }

@@ -310,12 +310,12 @@ static spr_notification *
 take_notification(spr_dispatcher *self)
 {
 	spr_notifications *pool = self->config->notifications;
-	spr_notification *notification = spr_notification_take(pool);
+	spr_notification *notification = spr_notification_take(pool, self->number);
 
 	if (notification != NULL)
 		return (notification);
 	spr_waiter_want(self->waiter, SPR_WANT_INFLIGHT); /* E11: declare, then look again */
-	if ((notification = spr_notification_take(pool)) == NULL)
+	if ((notification = spr_notification_take(pool, self->number)) == NULL)
 		spr_count(SPR_C_DISPATCHER_WAITS_INFLIGHT);
 	return (notification);
 }

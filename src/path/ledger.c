@@ -271,7 +271,7 @@ static void
 free_accepted(spr_ledger *ledger, spr_notification *chain, uint64_t now_ns)
 {
 	spr_notification *next, *near = chain;
-	spr_stack_chain freed = {0};
+	spr_notification_chains freed = {0};
 
 	for (unsigned i = 0; i < ENTRIES_AHEAD && near != NULL; i++)
 		near = foresee(ledger, near);

@@ -15,7 +15,7 @@
  *             than pending and failure
  * Ordering    E12: what was done before a pending count was given back is visible to whoever brings it to zero;
  *             E2 (free list, mailbox) for the other arrows
- * Progress    take and give back are lock-free
+ * Progress    take and give back are lock-free; a dispatcher that finds none of its own takes one of another's
  * Limits      max_inflight records, made at start; none free: the dispatcher waits
  * Teardown    spr_notifications_fini(), when all are back
  */
@@ -70,6 +70,7 @@ struct spr_notification {
 	    *later; /* one that is met some records behind it, to be fetched; or NULL */
 	spr_notification *next_batch;
 	uint32_t batch_n;
+	uint16_t shard; /* where it goes back to; constant after init */
 	uint64_t due_ns;
 	uint16_t attempts;
 	uint16_t refusals;
@@ -85,38 +86,52 @@ _Static_assert(offsetof(spr_notification, next) == SPR_CACHELINE, "what completi
 /* Records that are fetched before they are met: each was written last by another thread. */
 #define SPR_RECORDS_AHEAD 8
 
+/* Dispatchers beyond as many share with others. */
+#define SPR_SHARDS_MAX 8
+
+/* The records that one dispatcher takes, and others when theirs are all in flight: what it writes for each is not written by
+ * other dispatchers too. */
+typedef struct spr_notification_shard {
+	spr_stack free;
+	_Alignas(SPR_CACHELINE) _Atomic uint32_t in_flight;
+	_Atomic uint32_t n_touched; /* of its records, [0..n) were taken at some time */
+} spr_notification_shard;
+
 typedef struct spr_notifications {
 	/* constant after init */
 	spr_notification *slab;
+	spr_notification_shard *shards;
 	unsigned capacity;
+	unsigned n_shards;
+	unsigned a_shard; /* records; the last one has the rest */
 	const spr_waiters *waiters;
-
-	spr_stack free;
-
-	_Alignas(SPR_CACHELINE) _Atomic uint32_t in_flight;
-	_Atomic uint32_t n_touched; /* records [0..n) were taken at some time */
 } spr_notifications;
 
+/* Records that one thread gives back together. {0} is empty. */
+typedef struct spr_notification_chains {
+	spr_stack_chain of[SPR_SHARDS_MAX]; /* shards */
+} spr_notification_chains;
+
 /* [main] waiters may be filled later, before the first give-back. */
-spr_err
-spr_notifications_init(spr_notifications *pool, unsigned capacity, const spr_waiters *waiters);
+spr_err spr_notifications_init(spr_notifications *pool, unsigned capacity, unsigned n_dispatchers,
+			       const spr_waiters *waiters);
 /* [main] */
 void spr_notifications_fini(spr_notifications *pool);
-/* [dispatcher] NULL when all are in flight. The caller sets received_ns by spr_notification_begin(). */
-spr_notification *spr_notification_take(spr_notifications *pool);
+/* [dispatcher, by its number] NULL when all are in flight. The caller sets received_ns by spr_notification_begin(). */
+spr_notification *spr_notification_take(spr_notifications *pool, unsigned dispatcher);
 /* [dispatcher] When its message was received. */
 void spr_notification_begin(spr_notification *notification, uint64_t received_ns);
 /* [dispatcher, ledger] Wakes a dispatcher that waits for one. */
 void spr_notification_give_back(spr_notifications *pool, spr_notification *notification);
 /* [ledger] The same for many: adds one to those that are given back together. */
 static inline void
-spr_notification_add_free(spr_stack_chain *chain, spr_notification *notification)
+spr_notification_add_free(spr_notification_chains *chains, spr_notification *notification)
 {
 	/* relaxed: a gauge */
 	atomic_store_explicit(&notification->received_ns, 0, memory_order_relaxed);
-	spr_stack_chain_add(chain, &notification->link);
+	spr_stack_chain_add(&chains->of[notification->shard], &notification->link);
 }
-void spr_notifications_give_back(spr_notifications *pool, const spr_stack_chain *chain);
+void spr_notifications_give_back(spr_notifications *pool, const spr_notification_chains *chains);
 /* [any] What the ledger reads and writes of it is on its way into the cache. */
 static inline void
 spr_notification_prefetch(const spr_notification *notification)
@@ -126,8 +141,17 @@ spr_notification_prefetch(const spr_notification *notification)
 }
 /* [owner] */
 uint64_t spr_notification_received_ns(const spr_notification *notification);
-/* [any] A snapshot. */
+/* [any] A snapshot. 0, once nothing is taken any more: there is none. */
 uint32_t spr_notifications_in_flight(const spr_notifications *pool);
+/* [any] The records of a shard that were taken at some time are slab[*begin] to slab[*end - 1]; a snapshot. */
+static inline void
+spr_notifications_touched(const spr_notifications *pool, unsigned shard, unsigned *begin,
+			  unsigned *end)
+{
+	*begin = shard * pool->a_shard;
+	/* relaxed: a record that is missed is seen the next time */
+	*end = *begin + atomic_load_explicit(&pool->shards[shard].n_touched, memory_order_relaxed);
+}
 /* [any] A snapshot: when the oldest one in flight was received; 0: there is none. Reads as many records as are in
  * flight, or a little more: the free list gives out the same few again. */
 uint64_t spr_notifications_oldest_ns(const spr_notifications *pool);

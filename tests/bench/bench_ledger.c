@@ -82,7 +82,7 @@ processor_ns(void)
 static bool
 complete_one(spr_ledger *ledger, uint64_t number)
 {
-	spr_notification *n = spr_notification_take(&notifications);
+	spr_notification *n = spr_notification_take(&notifications, 0);
 	spr_answer_key key = {.low = number * UINT64_C(0x9e3779b97f4a7c15), .high = number};
 
 	if (n == NULL)
@@ -162,7 +162,7 @@ main(void)
 	int listener;
 
 	spr_log_set_level(SPR_LOG_ERROR);
-	must(spr_notifications_init(&notifications, CAPACITY, &waiters));
+	must(spr_notifications_init(&notifications, CAPACITY, 1, &waiters));
 	must(spr_answers_new(&answers, CAPACITY, 1048576, 0));
 	must(spr_dead_letter_new(&dead_letter, NULL));
 	if ((listener = spr_sp_listen("tcp://127.0.0.1:0", url)) < 0 ||

@@ -13,8 +13,8 @@
  * say something on a machine that others use too; documents_s is by the wall clock.
  *
  * Expected: with one dispatcher a document costs well under a microsecond and each further job some 50 ns, so ns_job falls with
- * the fan-out and levels out. Two dispatchers share the free records, the count of received bytes and the ledger's mailbox: they
- * need up to a fifth more each.
+ * the fan-out and levels out. Two dispatchers share the count of received bytes and the ledger's mailbox: they need up to a
+ * fifth more each.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -134,9 +134,11 @@ open_ledger(path *p, const setting *one)
 	};
 	char bound[SPR_URL_MAX];
 
-	must(spr_notifications_init(&p->notifications, N_DOCUMENTS + 64, &p->waiters));
+	must(spr_notifications_init(&p->notifications, N_DOCUMENTS + 64, one->n_dispatchers,
+				    &p->waiters));
 	/* as when all have been in flight at some time */
-	atomic_store(&p->notifications.n_touched, p->notifications.capacity);
+	for (unsigned i = 0; i < p->notifications.n_shards; i++)
+		atomic_store(&p->notifications.shards[i].n_touched, p->notifications.a_shard);
 	if (one->has_upstream)
 		must(spr_answers_new(&p->answers, N_DOCUMENTS + 64, 1048576, 0));
 	if (p->answers != NULL)

@@ -50,7 +50,7 @@ open_once(void)
 
 	if (the.receipts != NULL)
 		return;
-	check(spr_notifications_init(&the.notifications, 1, &the.waiters) == SPR_OK);
+	check(spr_notifications_init(&the.notifications, 1, 1, &the.waiters) == SPR_OK);
 	check(spr_answers_new(&the.answers, 1, 1, 0) == SPR_OK);
 	check(spr_jobs_new(&the.jobs, 1) == SPR_OK);
 	ledger.answers = the.answers;
@@ -72,7 +72,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	open_once();
 	memcpy(message, data, size);
 	memcpy(message + size, RIGHT, len - size);
-	check((notification = spr_notification_take(&the.notifications)) != NULL);
+	check((notification = spr_notification_take(&the.notifications, 0)) != NULL);
 	notification->entry = SPR_ANSWER_NONE;
 	notification->upstream = SPR_UPSTREAM_NONE;
 	atomic_store(&notification->failure, SPREADER_REASON_NONE);

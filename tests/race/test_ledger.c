@@ -240,7 +240,8 @@ take(completer *self, unsigned id)
 	scene *s = self->scene;
 	spr_notification *notification;
 
-	while ((notification = spr_notification_take(&s->notifications)) == NULL && has_time(s)) {
+	while ((notification = spr_notification_take(&s->notifications, self->number)) == NULL &&
+	       has_time(s)) {
 		help_neighbour(self);
 		sched_yield();
 	}
@@ -331,7 +332,7 @@ open_ledger(scene *s)
 	};
 
 	s->peer = rep_listen();
-	assert_ok(spr_notifications_init(&s->notifications, CAPACITY, &s->waiters));
+	assert_ok(spr_notifications_init(&s->notifications, CAPACITY, COMPLETERS, &s->waiters));
 	assert_ok(spr_answers_new(&s->answers, CAPACITY, WINDOW, 0));
 	assert_ok(spr_dead_letter_new(&s->dead_letter, NULL));
 	config.answers = s->answers;

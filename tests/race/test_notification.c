@@ -17,6 +17,7 @@
 
 #define N_THREADS   4
 #define CAPACITY    3
+#define N_SHARDS    2 /* one has two records, one has one: each thread takes of both */
 #define MAX_HOLDERS 4
 #define N_ROUNDS    20000 /* of each thread: taken and opened */
 
@@ -45,6 +46,7 @@ typedef struct scene {
 
 typedef struct player {
 	scene *scene;
+	unsigned number;
 	uint64_t random;
 	pthread_t thread;
 } player;
@@ -105,7 +107,7 @@ static bool
 open_record(player *self)
 {
 	scene *s = self->scene;
-	spr_notification *notification = spr_notification_take(&s->pool);
+	spr_notification *notification = spr_notification_take(&s->pool, self->number);
 	unsigned number, n_holders = 1 + (unsigned)spr_test_below(&self->random, MAX_HOLDERS);
 	record *r;
 
@@ -168,12 +170,12 @@ race(unsigned yield_percent)
 
 	s = (scene){0};
 	spr_fake_waiters_init(&s.waiters, 1);
-	assert_ok(spr_notifications_init(&s.pool, CAPACITY, &s.waiters.waiters));
+	assert_ok(spr_notifications_init(&s.pool, CAPACITY, N_SHARDS, &s.waiters.waiters));
 	spr_stack_init(&s.shares);
 	pthread_barrier_init(&s.gate, NULL, N_THREADS);
 	spr_sync_yield_percent(yield_percent);
 	for (unsigned i = 0; i < N_THREADS; i++) {
-		players[i] = (player){.scene = &s, .random = spr_test_seed() + i};
+		players[i] = (player){.scene = &s, .number = i, .random = spr_test_seed() + i};
 		assert_int_equal(pthread_create(&players[i].thread, NULL, play, &players[i]), 0);
 	}
 	for (unsigned i = 0; i < N_THREADS; i++)
@@ -183,8 +185,8 @@ race(unsigned yield_percent)
 	assert_int_equal(s.n_closed, N_THREADS * N_ROUNDS);
 	assert_int_equal(spr_notifications_in_flight(&s.pool), 0);
 	for (unsigned i = 0; i < CAPACITY; i++)
-		assert_non_null(spr_notification_take(&s.pool));
-	assert_null(spr_notification_take(&s.pool));
+		assert_non_null(spr_notification_take(&s.pool, 0));
+	assert_null(spr_notification_take(&s.pool, 0));
 	pthread_barrier_destroy(&s.gate);
 	spr_notifications_fini(&s.pool);
 }

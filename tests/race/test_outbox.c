@@ -71,9 +71,9 @@ open_next(player *self)
 
 	if (self->serial == (self->number + 1) * N_NOTIFICATIONS)
 		return (false);
-	if ((self->open = spr_notification_take(&s->pool)) == NULL) {
+	if ((self->open = spr_notification_take(&s->pool, self->number)) == NULL) {
 		spr_waiter_want(&s->waiter[self->number], SPR_WANT_INFLIGHT);
-		if ((self->open = spr_notification_take(&s->pool)) == NULL)
+		if ((self->open = spr_notification_take(&s->pool, self->number)) == NULL)
 			return (false);
 	}
 	if (spr_test_below(&self->random, 4) > 0)
@@ -232,7 +232,7 @@ open_scene(scene *s, unsigned n_dispatchers, unsigned n_notifications, size_t ma
 	s->waiters = (spr_waiters){.waiter = s->waiter, .n = n_dispatchers};
 	s->largest = max_bytes > MAX_JOB ? max_bytes : MAX_JOB;
 	s->largest = s->largest > batch_bytes ? s->largest : batch_bytes;
-	assert_ok(spr_notifications_init(&s->pool, n_notifications, &s->waiters));
+	assert_ok(spr_notifications_init(&s->pool, n_notifications, n_dispatchers, &s->waiters));
 	assert_ok(spr_ledger_new(&s->ledger, &ledger));
 	outbox.dispatchers = &s->waiters;
 	outbox.ledger = s->ledger;

@@ -152,8 +152,9 @@ scene_open_ledger(scene *s, const scene_wants *wants)
 	};
 	char bound[SPR_URL_MAX];
 
-	assert_ok(spr_notifications_init(
-	    &s->notifications, (unsigned)or_else(wants->max_inflight, 4096), &s->waiters));
+	assert_ok(spr_notifications_init(&s->notifications,
+					 (unsigned)or_else(wants->max_inflight, 4096), s->waiters.n,
+					 &s->waiters));
 	if (wants->has_upstream)
 		assert_ok(spr_answers_new(&s->answers, s->notifications.capacity, 16,
 					  wants->resume_window));

@@ -32,7 +32,7 @@ open_ledger(scene *s)
 
 	*s = (scene){0};
 	spr_fake_waiters_init(&s->dispatchers, 2);
-	assert_ok(spr_notifications_init(&s->pool, 4, &s->dispatchers.waiters));
+	assert_ok(spr_notifications_init(&s->pool, 4, 1, &s->dispatchers.waiters));
 	assert_ok(spr_ledger_new(&s->ledger, &config));
 }
 
@@ -82,7 +82,7 @@ close_scene(scene *s)
 static inline spr_notification *
 take(scene *s, unsigned n)
 {
-	spr_notification *notification = spr_notification_take(&s->pool);
+	spr_notification *notification = spr_notification_take(&s->pool, 0);
 
 	assert_non_null(notification);
 	notification->entry = SPR_ANSWER_NONE;

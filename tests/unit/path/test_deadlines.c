@@ -59,12 +59,12 @@ open_scene(bool awaits_receipts)
 	assert_non_null(s);
 	s->can_tell = true;
 	spr_fake_waiters_init(&s->waiters, 1);
-	assert_ok(spr_notifications_init(&s->pool, 4, &s->waiters.waiters));
+	assert_ok(spr_notifications_init(&s->pool, 4, 2, &s->waiters.waiters));
 	assert_ok(spr_jobs_new(&s->jobs, 4));
 	config.notifications = &s->pool;
 	config.jobs = awaits_receipts ? s->jobs : NULL;
 	assert_ok(spr_deadlines_new(&s->deadlines, &config));
-	s->notification = spr_notification_take(&s->pool);
+	s->notification = spr_notification_take(&s->pool, 0);
 	spr_notification_begin(s->notification, START);
 	return (s);
 }

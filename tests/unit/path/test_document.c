@@ -39,7 +39,7 @@ resolve(scene *s, resolved *r, const char *text)
 	if (r->buf != NULL)
 		spr_buf_drop(r->buf);
 	r->buf = spr_fake_buf(text, strlen(text));
-	r->notification = spr_notification_take(&s->notifications);
+	r->notification = spr_notification_take(&s->notifications, 0);
 	assert_non_null(r->notification);
 	memset(&r->document, 0xAA, sizeof(r->document));
 	assert_true(spr_scan_document(r->buf->data, r->buf->len, s->config.format, &r->document) >

@@ -46,7 +46,7 @@ opened_new(unsigned n, size_t outbox_bytes)
 	o->first = o->fanout.matches.callback[0];
 	o->last = o->fanout.matches.callback[n - 1];
 	assert_ok(spr_fanout_set_payload(&o->fanout, &document, true, false, 100));
-	o->notification = spr_notification_take(&o->s->notifications);
+	o->notification = spr_notification_take(&o->s->notifications, 0);
 	o->notification->entry = SPR_ANSWER_NONE;
 	o->notification->upstream = SPR_UPSTREAM_NONE;
 	o->fanout.notification = o->notification;
@@ -370,7 +370,7 @@ used_again(void **state)
 	assert_int_equal(post(o, 3), SPR_SLICE_DONE);
 	assert_int_equal(spr_fake_end_all(LANE, SPR_OK), 5);
 	resolve(o);
-	o->notification = spr_notification_take(&o->s->notifications);
+	o->notification = spr_notification_take(&o->s->notifications, 0);
 	o->fanout.notification = o->notification;
 	o->fanout.message = spr_fake_buf("{}", 2);
 	assert_true(spr_fanout_open(&o->fanout, &o->env));

@@ -58,7 +58,7 @@ scene_open(void)
 		s->counted[i] = spr_counter_sum((spr_counter)i);
 	s->dir = spr_test_tmpdir();
 	snprintf(s->letters, sizeof(s->letters), "%s/letters", s->dir);
-	assert_ok(spr_notifications_init(&s->notifications, CAPACITY, &s->waiters));
+	assert_ok(spr_notifications_init(&s->notifications, CAPACITY, 2, &s->waiters));
 	assert_ok(spr_answers_new(&s->answers, CAPACITY, CAPACITY, 0));
 	assert_ok(spr_dead_letter_new(&s->dead_letter, s->letters));
 	s->peer[0] = rep_listen();
@@ -126,7 +126,7 @@ claim(scene *s, uint16_t upstream, const char *id, uint32_t *entry)
 static spr_notification *
 take(scene *s, uint16_t upstream, const char *id, spreader_reason reason)
 {
-	spr_notification *notification = spr_notification_take(&s->notifications);
+	spr_notification *notification = spr_notification_take(&s->notifications, 0);
 
 	assert_non_null(notification);
 	notification->entry = SPR_ANSWER_NONE;
