@@ -125,7 +125,7 @@ start_queue(flow *f, const char *to, cJSON **ready)
 				    to,
 				    NULL};
 	spr_proc *proc;
-	char *text;
+	char *text = NULL;
 
 	snprintf(path, sizeof(path), "%s/queue.json", f->dir);
 	snprintf(store, sizeof(store), "%s/q.db", f->dir);
