@@ -46,7 +46,8 @@ on_stream(void *arg, spr_ep_endpoint *endpoint, spr_ep_loop *on, int fd, const s
 	(void)arg, (void)endpoint;
 	check(spr_ep_loop_is_mine(on) && peer->kind == SPR_PEER_IPC);
 	do { /* the peer says all it has to say, and then that this is all */
-		check(poll(&readable, 1, -1) == 1);
+		while (poll(&readable, 1, -1) < 0)
+			check(errno == EINTR);
 		n = recv(fd, bytes + 1 + n_rest, MAX_BYTES - n_rest, 0);
 		check(n >= 0);
 		n_rest += (size_t)n;
@@ -93,8 +94,9 @@ hear(int fd, uint8_t *heard, size_t max)
 	size_t n_heard = 0;
 	ssize_t n;
 
-	while ((n = recv(fd, heard + n_heard, max - n_heard, 0)) > 0)
-		n_heard += (size_t)n;
+	/* the fuzzer's own timer interrupts system calls */
+	while ((n = recv(fd, heard + n_heard, max - n_heard, 0)) > 0 || (n < 0 && errno == EINTR))
+		n_heard += n > 0 ? (size_t)n : 0;
 	check(n == 0 || errno == ECONNRESET);
 	return (n_heard);
 }
