@@ -1,9 +1,9 @@
 /*
- * notification - the pool of records: one slab for the life of the daemon, touched only as far as
- * it is used.
+ * notification - the pool of records: one slab for the life of the daemon, a shard of it for each
+ * dispatcher, up to SPR_SHARDS_MAX.
  *
  * Free lists are last in, first out, so a lightly loaded daemon keeps re-using a few warm records of
- * many. Each dispatcher has one, and the count of what was taken from it, in lines of its own.
+ * many. Each shard has one, and the count of what was taken from it, in lines of its own.
  */
 #include "path/notification.h"
 
