@@ -196,6 +196,23 @@ spr_nng_peer(nng_stream *stream)
 	return (peer);
 }
 
+void
+spr_nng_end(nng_stream *stream, bool is_tls, nng_aio *aio, int rv)
+{
+	if (is_tls)
+		nng_stream_close(stream);
+	else
+		nng_aio_abort(aio, rv);
+}
+
+bool
+spr_nng_is_lost(nng_stream *stream)
+{
+	nng_sockaddr address;
+
+	return (nng_stream_get_addr(stream, NNG_OPT_REMADDR, &address) != 0);
+}
+
 spr_err
 spr_nng_fail_listen(const char *url, int rv)
 {

@@ -23,6 +23,17 @@ socklen_t spr_nng_sockaddr(const nng_sockaddr *address, struct sockaddr_storage 
 void spr_nng_limit_unsent(const nng_sockaddr *address);
 /* [any] Who is at the other end. */
 spr_peer spr_nng_peer(nng_stream *stream);
+/*
+ * [any, before the stream is freed] Ends an operation that is out on it. Over TLS by closing the stream: there nng loses an abort that
+ * comes between two operations of the connection below, and what is out stays out.
+ */
+void spr_nng_end(nng_stream *stream, bool is_tls, nng_aio *aio, int rv);
+/*
+ * [any, before the stream is freed] Its connection is gone. Over TLS nng never ends what begins behind that: whoever has something out
+ * looks from time to time, and ends it.
+ */
+#define SPR_LOOK_MS 2000
+bool spr_nng_is_lost(nng_stream *stream);
 /* [any] The trail of a failed listen. */
 spr_err spr_nng_fail_listen(const char *url, int rv);
 /* [main] Binds; bound gets the URL with the real port. Fails with a trail that names the URL. */

@@ -602,6 +602,12 @@ spr_sp_endpoint_is_ipc(const spr_sp_endpoint *self)
 	return (self->is_ipc);
 }
 
+bool
+spr_sp_endpoint_is_tls(const spr_sp_endpoint *self)
+{
+	return (self->is_tls);
+}
+
 /* The next handshake, which is now the caller's; NULL: there is none. */
 static handshake *
 take_handshake(spr_sp_endpoint *self)

@@ -38,6 +38,7 @@ spr_err spr_sp_endpoint_open(spr_sp_endpoint **out, const spr_sp_endpoint_config
 void spr_sp_endpoint_lost(spr_sp_endpoint *endpoint);
 /* [any] Frames on its streams begin with a byte 1, as on every unix socket. */
 bool spr_sp_endpoint_is_ipc(const spr_sp_endpoint *endpoint);
+bool spr_sp_endpoint_is_tls(const spr_sp_endpoint *endpoint);
 /* [main] No more streams come; those given out are the owner's to close. */
 void spr_sp_endpoint_stop(spr_sp_endpoint *endpoint);
 /* [main] After stop, when every stream given out is told lost. NULL is fine. */

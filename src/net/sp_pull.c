@@ -292,6 +292,7 @@ on_stream(void *arg, spr_sp_endpoint *endpoint, nng_stream *stream)
 	const spr_sp_reader_config config = {
 	    .stream = stream,
 	    .is_ipc = spr_sp_endpoint_is_ipc(endpoint),
+	    .is_tls = spr_sp_endpoint_is_tls(endpoint),
 	    .max_message = pull->config.max_message,
 	    .limit_name = "--max-message",
 	    .on_read = on_read,

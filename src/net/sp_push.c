@@ -30,6 +30,7 @@
 #include "net/sp_endpoints.h"
 #include "net/sp_frame.h"
 #include "net/sp_places.h"
+#include "net/timer.h"
 
 #define BATCH_FRAMES  8           /* nng passes no more parts to one system call */
 #define BATCH_BYTES   (64 * 1024) /* what is worth joining */
@@ -44,9 +45,12 @@ struct connection {
 	nng_aio *send, *watch;
 	size_t head_bytes; /* of each frame */
 	uint8_t said;      /* by the peer: ignored */
+	bool is_tls;
+	spr_timer look; /* over TLS */
 
 	spr_sp_place place;
 	atomic_bool is_displaced;
+	atomic_bool is_closed; /* over TLS, by us: what is written is not believed */
 
 	spr_stack_entry returned; /* idle again, or its sending side is over */
 	spr_stack_entry died;     /* the watch has ended */
@@ -135,6 +139,7 @@ drop_connection(connection *c)
 	if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	spr_sp_places_leave(&push->places, &c->place); /* from here on nobody cuts it */
+	spr_timer_stop(&c->look);
 	nng_stream_free(c->stream);
 	nng_aio_reap(c->send); /* by nng's reaper: this may be one of their callbacks */
 	nng_aio_reap(c->watch);
@@ -144,6 +149,23 @@ drop_connection(connection *c)
 	spr_sp_endpoint_lost(endpoint);
 	/* release: close frees push and endpoint when it reads 0 */
 	atomic_fetch_sub_explicit(&push->n_connections, 1, memory_order_release);
+}
+
+/* What is out on it ends; over TLS that is the connection's end. */
+static void
+end_operation(connection *c, nng_aio *aio, int rv)
+{
+	/* seq_cst: set, then close; begin_secure_write begins, then looks: one of the two ends it */
+	if (c->is_tls)
+		atomic_store_explicit(&c->is_closed, true, memory_order_seq_cst);
+	spr_nng_end(c->stream, c->is_tls, aio, rv);
+}
+
+static bool
+is_closed(connection *c)
+{
+	/* seq_cst: see end_operation */
+	return (c->is_tls && atomic_load_explicit(&c->is_closed, memory_order_seq_cst));
 }
 
 /* ---- with the turn ---- */
@@ -228,7 +250,7 @@ take_events(spr_push *push, leftovers *left)
 			remove_idle(push, c);
 			let_go(push, c, left);
 		} else {
-			nng_aio_abort(c->send,
+			end_operation(c, c->send,
 				      NNG_ECLOSED); /* what it carries goes to another one */
 		}
 	}
@@ -262,7 +284,7 @@ carry_out_abort(spr_push *push, leftovers *left)
 	push->pending = kept;
 	for (connection *c = push->known; c != NULL; c = c->next_known) {
 		if (!c->is_idle)
-			nng_aio_abort(c->send, NNG_ECANCELED);
+			end_operation(c, c->send, NNG_ECANCELED);
 	}
 }
 
@@ -304,6 +326,18 @@ give_up_batch(connection *c, frame_queue *ended)
 	}
 }
 
+/* nng does not end what begins on a closed stream, but for a close behind it. */
+static void
+begin_secure_write(connection *c)
+{
+	/* relaxed: the writer has one; with this one c is still there when the write has ended */
+	atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+	nng_stream_send(c->stream, c->send);
+	if (is_closed(c))
+		nng_stream_close(c->stream);
+	drop_connection(c);
+}
+
 static void
 begin_write(connection *c)
 {
@@ -318,7 +352,10 @@ begin_write(connection *c)
 		n++;
 	}
 	nng_aio_set_iov(c->send, n, iov);
-	nng_stream_send(c->stream, c->send);
+	if (c->is_tls)
+		begin_secure_write(c);
+	else
+		nng_stream_send(c->stream, c->send);
 }
 
 /* True: something came back, look again. */
@@ -430,6 +467,8 @@ on_written(void *arg)
 	int rv = nng_aio_result(c->send);
 
 	come_in(push);
+	if (is_closed(c))
+		rv = NNG_ECLOSED; /* nng may have taken it when nothing was there to send it */
 	if (rv == 0) {
 		c->sent += nng_aio_count(c->send);
 		take_written(c, &ended);
@@ -477,7 +516,18 @@ cut(spr_sp_place *place)
 
 	/* seq_cst: set, then abort the watch; on_stream begins the watch, then looks: the abort is not missed */
 	atomic_store_explicit(&c->is_displaced, true, memory_order_seq_cst);
-	nng_aio_abort(c->watch, NNG_ECANCELED);
+	end_operation(c, c->watch, NNG_ECANCELED);
+}
+
+/* Over TLS nng never ends a watch that begins when the connection is lost already. */
+static void
+on_look(void *arg)
+{
+	connection *c = arg;
+
+	if (spr_nng_is_lost(c->stream))
+		end_operation(c, c->watch, NNG_ECLOSED);
+	spr_timer_arm_about(&c->look, SPR_LOOK_MS);
 }
 
 static void
@@ -489,7 +539,9 @@ begin_watch(connection *c)
 	nng_stream_recv(c->stream, c->watch);
 	/* seq_cst: see cut */
 	if (atomic_load_explicit(&c->is_displaced, memory_order_seq_cst))
-		nng_aio_abort(c->watch, NNG_ECANCELED);
+		end_operation(c, c->watch, NNG_ECANCELED);
+	if (c->is_tls)
+		on_look(c);
 }
 
 static void
@@ -516,6 +568,8 @@ on_stream(void *arg, spr_sp_endpoint *endpoint, nng_stream *stream)
 	c->endpoint = endpoint;
 	c->stream = stream;
 	c->head_bytes = spr_sp_endpoint_is_ipc(endpoint) ? LENGTH_BYTES + 1 : LENGTH_BYTES;
+	c->is_tls = spr_sp_endpoint_is_tls(endpoint);
+	spr_timer_init(&c->look, on_look, c);
 	atomic_init(&c->refs, 2);
 	nng_aio_set_timeout(c->send, NNG_DURATION_INFINITE);
 	nng_aio_set_timeout(c->watch, NNG_DURATION_INFINITE);

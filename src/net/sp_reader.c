@@ -36,6 +36,7 @@ struct spr_sp_reader {
 	size_t head_bytes;
 	nng_aio *aio;
 	spr_timer pause; /* in place of a read, without memory */
+	spr_timer look;  /* over TLS */
 
 	/* the driver's, or nng's thread's while a read is out */
 	uint8_t *buffer;
@@ -283,6 +284,19 @@ on_pause(void *arg)
 	self->config.on_read(self->config.arg);
 }
 
+/* Not with every read: the look is a system call, and who finds nobody there loses nothing by waiting. */
+static void
+on_look(void *arg)
+{
+	spr_sp_reader *self = arg;
+
+	pthread_mutex_lock(&self->mutex);
+	if (self->is_reading && spr_nng_is_lost(self->config.stream))
+		nng_stream_close(self->config.stream); /* the read ends */
+	pthread_mutex_unlock(&self->mutex);
+	spr_timer_arm_about(&self->look, SPR_LOOK_MS);
+}
+
 bool
 spr_sp_reader_cut(spr_sp_reader *self)
 {
@@ -291,7 +305,7 @@ spr_sp_reader_cut(spr_sp_reader *self)
 	pthread_mutex_lock(&self->mutex);
 	self->is_cut = true;
 	if ((is_reading = self->is_reading))
-		nng_aio_abort(self->aio, NNG_ECANCELED);
+		spr_nng_end(self->config.stream, self->config.is_tls, self->aio, NNG_ECANCELED);
 	pthread_mutex_unlock(&self->mutex);
 	return (is_reading);
 }
@@ -309,12 +323,15 @@ spr_sp_reader_new(spr_sp_reader **out, const spr_sp_reader_config *config)
 	self->capacity = BUFFER_MIN;
 	pthread_mutex_init(&self->mutex, NULL);
 	spr_timer_init(&self->pause, on_pause, self);
+	spr_timer_init(&self->look, on_look, self);
 	if ((self->buffer = spr_mem_alloc(self->capacity)) == NULL ||
 	    nng_aio_alloc(&self->aio, on_aio, self) != 0) {
 		spr_sp_reader_free(self);
 		return (SPR_E_NOMEM);
 	}
 	nng_aio_set_timeout(self->aio, NNG_DURATION_INFINITE);
+	if (config->is_tls)
+		spr_timer_arm_about(&self->look, SPR_LOOK_MS);
 	*out = self;
 	return (SPR_OK);
 }
@@ -336,6 +353,7 @@ spr_sp_reader_free(spr_sp_reader *self)
 {
 	if (self == NULL)
 		return;
+	spr_timer_stop(&self->look);
 	if (self->aio != NULL)
 		nng_aio_reap(self->aio); /* by nng's reaper: this may be its callback */
 	spr_mem_free(self->large);

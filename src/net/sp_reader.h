@@ -11,12 +11,14 @@
  * Writer      the driver; nng's thread while a read is out
  * Reader      the driver
  * Ownership   the stream stays the owner's: it may be closed and freed once next said END, not before (nng never ends an
- *             operation that begins on a closed stream); a message found is the caller's, with one reference
+ *             operation that begins on a closed stream); one that speaks TLS is closed by a cut, and when its connection is
+ *             lost. A message found is the caller's, with one reference
  * Ordering    what the driver did before read is visible in on_read: nng's locks, and the reader's mutex
  * Progress    no call waits for the peer; the mutex is held while a read is begun, so that a cut reaches it or stops it
  * Limits      4 KiB a connection, up to 64 KiB once reads come back full; a message that is longer is read into its own
  *             memory, which grows with what has arrived and not with what was announced; max_message ends the stream
- * Teardown    after END; a cut makes it come
+ * Teardown    after END; a cut makes it come. Over TLS a connection that is lost is found within some two seconds, while
+ *             timers run (net/timer.h)
  */
 #pragma once
 
@@ -33,6 +35,7 @@ typedef enum spr_sp_found {
 typedef struct spr_sp_reader_config {
 	nng_stream *stream;
 	bool is_ipc; /* frames begin with a byte 1 */
+	bool is_tls;
 	size_t max_message;
 	const char *limit_name; /* of max_message, for the log: "--max-message" */
 	/* [nng-cb] The read that was asked for has ended; the reader may be freed here. */

@@ -48,6 +48,7 @@ struct connection {
 	nng_aio *write;
 	spr_timer stall;
 	size_t head_bytes; /* of each frame */
+	bool is_tls;
 	spr_sp_place place;
 
 	/* guarded by the mutex */
@@ -120,7 +121,7 @@ cut_locked(connection *c)
 	c->is_dead = true;
 	(void)spr_sp_reader_cut(c->reader);
 	if (c->is_writing)
-		nng_aio_abort(c->write, NNG_ECANCELED);
+		spr_nng_end(c->stream, c->is_tls, c->write, NNG_ECANCELED);
 }
 
 /* The mutex is held. */
@@ -272,7 +273,7 @@ on_stall(void *arg)
 		spr_timer_arm(&c->stall, (unsigned)((c->stalled_ns - now_ns) / SPR_NS_PER_MS + 1));
 	else if (c->is_writing)
 		/* not a cut: a write that is done, and whose callback is late, has not stalled */
-		nng_aio_abort(c->write, NNG_ETIMEDOUT);
+		spr_nng_end(c->stream, c->is_tls, c->write, NNG_ETIMEDOUT);
 	pthread_mutex_unlock(&c->talk->mutex);
 }
 
@@ -386,6 +387,7 @@ new_connection(spr_sp_talk *self, spr_sp_endpoint *endpoint, nng_stream *stream)
 	connection *c = spr_mem_zalloc(sizeof(*c));
 	spr_sp_reader_config config = {.stream = stream,
 				       .is_ipc = spr_sp_endpoint_is_ipc(endpoint),
+				       .is_tls = spr_sp_endpoint_is_tls(endpoint),
 				       .max_message = self->config.max_message,
 				       .limit_name = self->config.limit_name,
 				       .on_read = on_read,
@@ -401,6 +403,7 @@ new_connection(spr_sp_talk *self, spr_sp_endpoint *endpoint, nng_stream *stream)
 	c->endpoint = endpoint;
 	c->stream = stream;
 	c->head_bytes = config.is_ipc ? HEAD_BYTES : LENGTH_BYTES;
+	c->is_tls = config.is_tls;
 	c->refs = 1;
 	nng_aio_set_timeout(c->write, NNG_DURATION_INFINITE);
 	spr_timer_init(&c->stall, on_stall, c);
