@@ -41,6 +41,7 @@ struct spr_push_lane {
 	/* constant after open */
 	spr_push *push;
 	spr_push_lane *next;
+	spr_on_done on_done;
 	void *arg;
 	unsigned slots;
 
@@ -100,3 +101,10 @@ has_aborted(const frame_queue *batch)
 	}
 	return (false);
 }
+
+/* [with the turn] What was posted goes behind the queue. */
+void spr_sp_frames_take(spr_stack *posted, frame_queue *queue);
+/* [who has them] Their lanes are told of their end, with the result they carry; nothing may be held. */
+void spr_sp_frames_end(frame_queue *ended);
+/* [main, at the end] Nobody is told. */
+void spr_sp_frames_free(frame_queue *queue);

@@ -99,34 +99,6 @@ typedef struct leftovers {
 	frame_queue ended;
 } leftovers;
 
-/* The caller's frames have ended, with the result they carry; nothing is held. */
-static void
-end_frames(frame_queue *ended)
-{
-	void *cookies[SPR_DONE_MAX];
-
-	while (ended->head != NULL) {
-		spr_push_lane *lane = ended->head->lane;
-		spr_err result = ended->head->result;
-		unsigned n = 0;
-		size_t bytes = 0;
-
-		while (n < SPR_DONE_MAX && ended->head != NULL && ended->head->lane == lane &&
-		       ended->head->result == result) {
-			frame *f = take_first(ended);
-
-			cookies[n++] = f->cookie;
-			bytes += f->len;
-			spr_mem_free(f);
-		}
-		/* relaxed: a free slot is a hint to its owner; on_done orders what follows from it */
-		atomic_fetch_sub_explicit(&lane->n_out, n, memory_order_relaxed);
-		lane->push->config.on_done(lane->arg, cookies, n, bytes, result);
-		/* E10 release: whoever reads 0 sees everything that on_done did */
-		atomic_fetch_sub_explicit(&lane->n_busy, n, memory_order_release);
-	}
-}
-
 /* ---- a connection's life ---- */
 
 static void
@@ -234,10 +206,7 @@ take_events(spr_push *push, leftovers *left)
 {
 	spr_stack_entry *entry, *next;
 
-	for (entry = spr_mailbox_pop_all(&push->posted); entry != NULL; entry = next) {
-		next = spr_stack_next(entry);
-		append(&push->pending, SPR_STACK_CONTAINER(entry, frame, posted));
-	}
+	spr_sp_frames_take(&push->posted, &push->pending);
 	/* deaths first: what has died is not made idle */
 	for (entry = spr_mailbox_pop_all(&push->died); entry != NULL; entry = next) {
 		connection *c = SPR_STACK_CONTAINER(entry, connection, died);
@@ -383,7 +352,7 @@ do_leftovers(spr_push *push, leftovers *left)
 		next = c->next_died;
 		drop_connection(c);
 	}
-	end_frames(&left->ended);
+	spr_sp_frames_end(&left->ended);
 	return (is_back);
 }
 
@@ -488,7 +457,7 @@ on_written(void *arg)
 				 &c->returned); /* E2: whoever has the turn may use it */
 		look(push);
 	}
-	end_frames(&ended);
+	spr_sp_frames_end(&ended);
 	go_out(push);
 }
 
@@ -631,6 +600,7 @@ spr_sp_lane_open(spr_push_lane **out, spr_push *push, unsigned slots, void *lane
 	lane->push = push;
 	lane->slots = slots;
 	lane->arg = lane_arg;
+	lane->on_done = push->config.on_done;
 	lane->next = push->lanes;
 	push->lanes = lane;
 	*out = lane;
@@ -706,20 +676,6 @@ close_connections(spr_push *push)
 	}
 }
 
-static void
-free_frames(spr_push *push)
-{
-	spr_stack_entry *entry, *next;
-	frame *f;
-
-	for (entry = spr_mailbox_pop_all(&push->posted); entry != NULL; entry = next) {
-		next = spr_stack_next(entry);
-		append(&push->pending, SPR_STACK_CONTAINER(entry, frame, posted));
-	}
-	while ((f = take_first(&push->pending)) != NULL)
-		spr_mem_free(f);
-}
-
 void
 spr_sp_push_close(spr_push *push)
 {
@@ -730,7 +686,8 @@ spr_sp_push_close(spr_push *push)
 	spr_sp_endpoints_stop(&push->endpoints);
 	close_connections(push);
 	spr_sp_endpoints_fini(&push->endpoints);
-	free_frames(push);
+	spr_sp_frames_take(&push->posted, &push->pending);
+	spr_sp_frames_free(&push->pending);
 	for (spr_push_lane *lane = push->lanes; lane != NULL; lane = next) {
 		next = lane->next;
 		spr_mem_free(lane);
