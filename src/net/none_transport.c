@@ -42,7 +42,7 @@ none_push_open(spr_push **out, const spr_push_config *config)
 static spr_err
 none_lane_open(spr_push_lane **out, spr_push *push, unsigned slots, void *lane_arg)
 {
-	spr_push_lane *lane = spr_mem_zalloc(sizeof(*lane));
+	spr_push_lane *lane = spr_mem_zalloc_aligned(sizeof(*lane));
 
 	(void)slots;
 	if (lane == NULL)

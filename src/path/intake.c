@@ -23,6 +23,9 @@
 
 #define SPILL_DEPTH 16 /* half a ring when that is less: a full ring must always spill */
 
+#define FINISHED_SLOTS 16
+#define SNAPSHOT_TRIES 8
+
 /* PARKED_HOLDING: a message found no ring with room. PARKED_EMPTY: the byte budget is used. */
 enum { RUNNING, PARKED_HOLDING, PARKED_EMPTY };
 
@@ -43,6 +46,11 @@ typedef struct fed {
 	_Alignas(SPR_CACHELINE) _Atomic uint64_t last_ns;
 } fed;
 
+/* Bytes so far, by the threads whose slot this is: no two dispatchers write to one line. */
+typedef struct tally {
+	_Alignas(SPR_CACHELINE) _Atomic uint64_t n;
+} tally;
+
 struct spr_intake {
 	/* constant after new */
 	spr_intake_config config;
@@ -53,9 +61,13 @@ struct spr_intake {
 	size_t reserve; /* of the budget, for receives that are armed */
 	unsigned spill_depth;
 
+	/* written by receivers */
+	_Alignas(SPR_CACHELINE) _Atomic uint64_t n_received; /* bytes so far */
+	_Atomic uint64_t n_finished; /* as many as were finished at some time at least */
+
 	/* written by receivers and dispatchers */
-	_Alignas(SPR_CACHELINE) _Atomic size_t bytes;
 	_Alignas(SPR_CACHELINE) atomic_uint n_parked;
+	tally finished[FINISHED_SLOTS];
 };
 
 /*
@@ -110,12 +122,51 @@ deliver(spr_intake *intake, receiver *self, spr_buf *buf)
 	return (try_push_to(intake, self, best, buf));
 }
 
+static _Atomic uint64_t *
+my_finished(spr_intake *intake)
+{
+	static atomic_uint n_threads;
+	static _Thread_local unsigned mine; /* 0: none yet */
+
+	if (mine == 0) /* relaxed: a number is handed out once */
+		mine = atomic_fetch_add_explicit(&n_threads, 1, memory_order_relaxed) + 1;
+	return (&intake->finished[mine % FINISHED_SLOTS].n);
+}
+
+static uint64_t
+sum_finished(const spr_intake *intake)
+{
+	uint64_t n = 0;
+
+	/* E13: see park_or_run(); acquire: what was done with the messages before */
+	for (unsigned i = 0; i < FINISHED_SLOTS; i++)
+		n += atomic_load_explicit(&intake->finished[i].n, memory_order_seq_cst);
+	return (n);
+}
+
+static bool
+fits(const spr_intake *intake, uint64_t finished)
+{
+	/* relaxed: a receiver sees its own; who acquired what is finished sees that it was received */
+	uint64_t received = atomic_load_explicit(&intake->n_received, memory_order_relaxed);
+
+	return (received - finished + intake->reserve <= intake->config.max_bytes);
+}
+
+/* What was finished only grows, so an old sum errs on the safe side: the slots are looked at when it says no. */
 static bool
 has_budget(spr_intake *intake)
 {
-	/* E13: sequentially consistent on both sides, see park_or_run() */
-	return (atomic_load_explicit(&intake->bytes, memory_order_seq_cst) + intake->reserve <=
-		intake->config.max_bytes);
+	uint64_t finished;
+
+	/* acquire: pairs with the release below */
+	if (fits(intake, atomic_load_explicit(&intake->n_finished, memory_order_acquire)))
+		return (true);
+	SPR_YIELD();
+	finished = sum_finished(intake);
+	/* release: what was received of it is seen with it. An older sum may overwrite it, and is as safe */
+	atomic_store_explicit(&intake->n_finished, finished, memory_order_release);
+	return (fits(intake, finished));
 }
 
 /* The receiver's owner: hands over what is held; true when it may receive again. */
@@ -207,7 +258,7 @@ on_receive(void *arg, unsigned index, spr_buf *buf)
 	spr_count_add(SPR_C_MESSAGE_BYTES, buf->len);
 	SPR_CRASH_POINT("received");
 	/* relaxed: the decision below reads it again */
-	atomic_fetch_add_explicit(&intake->bytes, buf->len, memory_order_relaxed);
+	atomic_fetch_add_explicit(&intake->n_received, buf->len, memory_order_relaxed);
 	self->held = buf;
 	self->is_alone = is_alone(intake, index);
 	if (can_run(intake, self))
@@ -265,7 +316,7 @@ spr_intake_finish(spr_intake *intake, spr_buf *buf)
 
 	if (!spr_buf_drop(buf))
 		return;
-	atomic_fetch_sub_explicit(&intake->bytes, len,
+	atomic_fetch_add_explicit(my_finished(intake), len,
 				  memory_order_seq_cst /* E13, before the mark is read */);
 	on_room(intake);
 }
@@ -417,8 +468,17 @@ spr_intake_waiting_for(const spr_intake *intake, unsigned d)
 size_t
 spr_intake_bytes(const spr_intake *intake)
 {
-	/* acquire: who reads 0 (the drain) sees what was done before the last message was finished */
-	return (atomic_load_explicit(&intake->bytes, memory_order_acquire));
+	uint64_t received = 0, finished = 0;
+
+	/* nothing came meanwhile: it is neither 0 nor over the budget unless that is so; relaxed: compared only */
+	for (unsigned i = 0; i < SNAPSHOT_TRIES; i++) {
+		received =
+		    atomic_load_explicit(&intake->n_received, memory_order_acquire /* first */);
+		finished = sum_finished(intake);
+		if (atomic_load_explicit(&intake->n_received, memory_order_relaxed) == received)
+			return (received - finished);
+	}
+	return (received > finished ? received - finished : 1);
 }
 
 unsigned
