@@ -181,8 +181,8 @@ start_ledger(spr_daemon *daemon)
 	if ((rv = spr_notifications_init(&daemon->notifications, options->max_inflight,
 					 options->dispatchers, &daemon->waiters)) != SPR_OK ||
 	    (options->n_ack_peers > 0 &&
-	     (rv = spr_answers_new(&daemon->answers, options->max_inflight, options->dedup_window,
-				   resume_window)) != SPR_OK) ||
+	     (rv = spr_answers_new(&daemon->answers, options->dispatchers, options->max_inflight,
+				   options->dedup_window, resume_window)) != SPR_OK) ||
 	    (awaits_receipts(options) &&
 	     (rv = spr_jobs_new(&daemon->jobs, options->max_open_jobs)) != SPR_OK))
 		return (rv);

@@ -39,10 +39,10 @@
  * id out of the count behind his swap: the ledger may give up one too many meanwhile, never one too
  * few.
  *
- * Enough entries. There are max_inflight + dedup_window + resume_window, and as many as the ledger
- * holds back to give them back together. Whoever takes one holds one of max_inflight; a claim that
- * took one and then finds its id gives it back before it goes on. The acked and the resumable are at
- * most their windows because the oldest is evicted before the next is added.
+ * Enough entries. There are max_inflight + dedup_window + resume_window, as many as the ledger
+ * holds back to give them back together, and as many for each dispatcher, who takes them together. Whoever takes one holds one
+ * of max_inflight; a claim that took one and then finds its id gives it back before it goes on. The acked and the resumable are
+ * at most their windows because the oldest is evicted before the next is added. An entry that nobody has had has the state 0.
  *
  * What is in flight is counted when somebody asks: a count of its own would be another cache line
  * that goes to and fro between dispatchers and ledger for every id.
@@ -78,8 +78,8 @@ typedef struct slot {
 	uint32_t index;
 } slot;
 
-#define EVICT_AHEAD    4  /* evictions between one thing that is fetched and the next */
-#define FREED_TOGETHER 32 /* entries */
+#define EVICT_AHEAD 4  /* evictions between one thing that is fetched and the next */
+#define TOGETHER    32 /* entries that are taken and freed at once, of many */
 
 struct spr_answers {
 	/* constant after new */
@@ -117,9 +117,9 @@ change(spr_answers *answers, uint32_t index, uint64_t from, uint64_t to)
 }
 
 static uint32_t
-take_entry(spr_answers *answers, spr_answer_key key)
+take_entry(spr_answers *answers, spr_answer_stock *stock, spr_answer_key key)
 {
-	uint32_t index = spr_key_take(&answers->table, key.low, key.high);
+	uint32_t index = spr_key_take(&answers->table, stock, key.low, key.high);
 	/* relaxed: of the last use, by the free list (recycling) */
 	uint64_t last = atomic_load_explicit(state_of(answers, index), memory_order_relaxed);
 
@@ -131,14 +131,14 @@ take_entry(spr_answers *answers, spr_answer_key key)
 
 /* What is free is not counted as in flight. */
 static void
-give_back_unused(spr_answers *answers, uint32_t index)
+give_back_unused(spr_answers *answers, spr_answer_stock *stock, uint32_t index)
 {
 	/* relaxed: nobody else has had the number of this use */
 	uint64_t state = atomic_load_explicit(state_of(answers, index), memory_order_relaxed);
 
 	/* E9 release (recycling): see spr_key_take() */
 	atomic_store_explicit(state_of(answers, index), state | KIND_GONE, memory_order_release);
-	spr_key_give_back(&answers->table, index);
+	spr_key_restock(&answers->table, stock, index);
 }
 
 /* What a claim of an id that is there comes to. False: its state has changed meanwhile. */
@@ -171,12 +171,14 @@ spr_answers_foresee(spr_answers *answers, spr_answer_key key)
 }
 
 void
-spr_answers_foresee_claim(spr_answers *answers, spr_answer_key key)
+spr_answers_foresee_claim(spr_answers *answers, const spr_answer_stock *stock, spr_answer_key key)
 {
 	/* relaxed, both: a guess */
 	uint64_t first =
 	    atomic_load_explicit(spr_key_bucket_of(&answers->table, key.low), memory_order_relaxed);
-	uint64_t free = atomic_load_explicit(&answers->table.free, memory_order_relaxed);
+	uint64_t free = stock->first != SPR_KEY_NONE
+			    ? stock->first
+			    : atomic_load_explicit(&answers->table.free, memory_order_relaxed);
 
 	__builtin_prefetch(&answers->table.entries[spr_key_index_of(first)]);
 	__builtin_prefetch(&answers->table.entries[spr_key_index_of(free)], 1);
@@ -189,7 +191,7 @@ spr_answers_prefetch(const spr_answers *answers, uint32_t index)
 }
 
 spr_claim
-spr_answers_claim(spr_answers *answers, spr_answer_key key, uint32_t *out)
+spr_answers_claim(spr_answers *answers, spr_answer_stock *stock, spr_answer_key key, uint32_t *out)
 {
 	uint32_t mine = SPR_KEY_NONE;
 	spr_key_spot spot;
@@ -200,14 +202,14 @@ spr_answers_claim(spr_answers *answers, spr_answer_key key, uint32_t *out)
 		spr_key_find(&answers->table, key.low, key.high, &spot);
 		if (spot.index != SPR_KEY_NONE && (spot.state & KIND_MASK) != KIND_GONE) {
 			if (mine != SPR_KEY_NONE)
-				give_back_unused(answers, mine);
+				give_back_unused(answers, stock, mine);
 			mine = SPR_KEY_NONE;
 			if (meet(answers, &spot, &claim, out))
 				return (claim);
 			continue;
 		}
 		if (mine == SPR_KEY_NONE)
-			mine = take_entry(answers, key);
+			mine = take_entry(answers, stock, key);
 		if (spr_key_try_insert(&answers->table, &spot, mine)) {
 			*out = mine;
 			return (SPR_CLAIM_NEW);
@@ -239,7 +241,7 @@ remove_entry(spr_answers *answers, uint32_t index)
 {
 	spr_key_unlink(&answers->table, index);
 	spr_key_chain_add(&answers->table, &answers->freed, index);
-	if (answers->freed.n < FREED_TOGETHER)
+	if (answers->freed.n < answers->table.together)
 		return;
 	spr_key_give_back_chain(&answers->table, &answers->freed);
 	answers->freed = (spr_key_chain){0};
@@ -419,10 +421,12 @@ spr_answers_in_flight(const spr_answers *answers)
 
 	if (n > answers->table.n_entries)
 		n = answers->table.n_entries;
-	for (uint32_t i = 1; i <= n; i++)
-		n_in_flight += (atomic_load_explicit(state_of(answers, i),
-						     memory_order_relaxed /* as above */) &
-				KIND_MASK) == KIND_IN_FLIGHT;
+	for (uint32_t i = 1; i <= n; i++) {
+		uint64_t state =
+		    atomic_load_explicit(state_of(answers, i), memory_order_relaxed /* as above */);
+
+		n_in_flight += state != 0 && (state & KIND_MASK) == KIND_IN_FLIGHT;
+	}
 	return (n_in_flight);
 }
 
@@ -440,11 +444,21 @@ spr_answers_resumable(const spr_answers *answers)
 	return (atomic_load_explicit(&answers->n_resumable, memory_order_relaxed));
 }
 
-spr_err
-spr_answers_new(spr_answers **out, unsigned max_inflight, unsigned dedup_window,
-		unsigned resume_window)
+/* Of few in flight, few: the memory of a small table is not for stocks. */
+static uint32_t
+together(unsigned max_inflight)
 {
-	uint64_t n_entries = (uint64_t)max_inflight + dedup_window + resume_window + FREED_TOGETHER;
+	if (max_inflight >= 16 * TOGETHER)
+		return (TOGETHER);
+	return (max_inflight < 16 ? 1 : max_inflight / 16);
+}
+
+spr_err
+spr_answers_new(spr_answers **out, unsigned n_dispatchers, unsigned max_inflight,
+		unsigned dedup_window, unsigned resume_window)
+{
+	uint64_t n_entries = (uint64_t)max_inflight + dedup_window + resume_window +
+			     together(max_inflight) * ((uint64_t)n_dispatchers + 1);
 	spr_answers *answers;
 
 	if (max_inflight == 0 || n_entries >= SPR_ANSWERS_MAX)
@@ -457,7 +471,8 @@ spr_answers_new(spr_answers **out, unsigned max_inflight, unsigned dedup_window,
 	answers->acked = spr_mem_zalloc((size_t)dedup_window * sizeof(*answers->acked));
 	answers->slots = spr_mem_zalloc(2 * (size_t)resume_window * sizeof(*answers->slots));
 	if (answers->acked == NULL || answers->slots == NULL ||
-	    spr_key_table_init(&answers->table, (uint32_t)n_entries) != SPR_OK) {
+	    spr_key_table_init(&answers->table, (uint32_t)n_entries, together(max_inflight)) !=
+		SPR_OK) {
 		spr_answers_free(answers);
 		return (SPR_E_NOMEM);
 	}

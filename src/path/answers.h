@@ -20,7 +20,7 @@
  * Progress    claim is lock-free: it starts again only when another claim or a removal in the same
  *             bucket was completed; the ledger's calls: only claims in the same bucket delay them
  * Limits      max_inflight entries in flight, plus dedup_window acked ones, plus resume_window resumable ones, in all a little
- *             below SPR_ANSWERS_MAX; memory is fixed at start but touched only as it is first used
+ *             below SPR_ANSWERS_MAX; a stock for each dispatcher; memory is fixed at start but touched only as it is first used
  * Teardown    after dispatchers and ledger have stopped
  *
  * Which calls may overlap (X: the caller excludes it):
@@ -35,6 +35,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "path/key_table.h"
 
 typedef struct spr_answers spr_answers;
 
@@ -56,6 +57,8 @@ typedef struct spr_resume {
 	uint32_t jobs; /* 0: none */
 	uint32_t n;
 } spr_resume;
+/* A dispatcher's own free entries, which it takes many at once: of one table, for one thread. {0} is empty; there is nothing to end. */
+typedef spr_key_stock spr_answer_stock;
 /* No entry has this number: for notifications without an id. */
 #define SPR_ANSWER_NONE UINT32_MAX
 /* max_inflight and both windows are less together. */
@@ -65,14 +68,15 @@ typedef struct spr_resume {
  * [any] Either window may be 0: then an acked or a nacked id is forgotten at once. SPR_E_INVALID when
  * max_inflight is 0 or the sum is too large; SPR_E_NOMEM.
  */
-spr_err spr_answers_new(spr_answers **out, unsigned max_inflight, unsigned dedup_window,
-			unsigned resume_window);
+spr_err spr_answers_new(spr_answers **out, unsigned n_dispatchers, unsigned max_inflight,
+			unsigned dedup_window, unsigned resume_window);
 /* [any] NULL is fine. */
 void spr_answers_free(spr_answers *answers);
 /* [any] It will be claimed soon: its place is on its way into the cache meanwhile. */
 void spr_answers_foresee(spr_answers *answers, spr_answer_key key);
 /* [dispatcher] It will be claimed next, and was foreseen before: the same for what else the claim looks at. */
-void spr_answers_foresee_claim(spr_answers *answers, spr_answer_key key);
+void
+spr_answers_foresee_claim(spr_answers *answers, const spr_answer_stock *stock, spr_answer_key key);
 /* [ledger] It will be answered soon. */
 void spr_answers_prefetch(const spr_answers *answers, uint32_t entry);
 /*
@@ -80,7 +84,8 @@ void spr_answers_prefetch(const spr_answers *answers, uint32_t entry);
  * max_inflight during the call, and after NEW and RESUMED until acked, nacked or forget has returned: that is why there
  * is always an entry to take.
  */
-spr_claim spr_answers_claim(spr_answers *answers, spr_answer_key key, uint32_t *entry);
+spr_claim spr_answers_claim(spr_answers *answers, spr_answer_stock *stock, spr_answer_key key,
+			    uint32_t *entry);
 /*
  * [ledger] The answer is about to be sent. Copies that were claimed before share it; one that comes
  * later may have been sent after upstream saw the answer, and is reported by acked, nacked or forget.

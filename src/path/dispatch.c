@@ -361,7 +361,8 @@ take_document(spr_dispatcher *self, spr_document *out)
 	self->documents.key = self->ahead.key;
 	self->at += self->ahead.used;
 	if (self->ahead.has_key)
-		spr_answers_foresee_claim(self->config->answers, self->ahead.key);
+		spr_answers_foresee_claim(self->config->answers, &self->documents.answers,
+					  self->ahead.key);
 	if (self->at < self->message->len)
 		scan_ahead(self);
 	return (true);

@@ -138,7 +138,7 @@ claim(spr_document_env *env, const spr_document *document, spr_notification *not
 	key = env->has_key
 		  ? env->key
 		  : key_of(env, notification->id, notification->id_len, notification->upstream);
-	switch (spr_answers_claim(env->config->answers, key, &notification->entry)) {
+	switch (spr_answers_claim(env->config->answers, &env->answers, key, &notification->entry)) {
 	case SPR_CLAIM_NEW:
 		return (true);
 	case SPR_CLAIM_RESUMED:

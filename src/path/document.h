@@ -26,6 +26,7 @@ typedef struct spr_document_env {
 	bool gives_up;        /* nothing new is posted: nack shutting_down */
 	bool has_key; /* of the document that is resolved next, from spr_document_foresee() */
 	spr_answer_key key;
+	spr_answer_stock answers;
 	spr_predicate predicate;
 	uint8_t *text; /* for predicates written with escapes */
 	size_t text_capacity;

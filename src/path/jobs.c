@@ -136,7 +136,8 @@ change(spr_jobs *jobs, uint32_t job, uint64_t *state, unsigned kind)
 static uint32_t
 take_job(spr_jobs *jobs, spr_job_key key, uint32_t root, uint32_t owner, uint32_t head)
 {
-	uint32_t job = spr_key_take(&jobs->table, key.low, key.high);
+	spr_key_stock none = {0}; /* chains of one */
+	uint32_t job = spr_key_take(&jobs->table, &none, key.low, key.high);
 	/* relaxed: re-uses are changed by takers only, who got it by the free list (recycling) */
 	uint64_t re_uses =
 	    (atomic_load_explicit(state_of(jobs, job), memory_order_relaxed) >> RE_USES_SHIFT) + 1;
@@ -322,7 +323,7 @@ spr_jobs_new(spr_jobs **out, unsigned capacity)
 				 "table of jobs: %u: at least 1, and fewer than 2^28", capacity));
 	if ((jobs = spr_mem_zalloc_aligned(sizeof(*jobs))) == NULL)
 		return (SPR_E_NOMEM);
-	if (spr_key_table_init(&jobs->table, capacity) != SPR_OK) {
+	if (spr_key_table_init(&jobs->table, capacity, 1) != SPR_OK) {
 		spr_jobs_free(jobs);
 		return (SPR_E_NOMEM);
 	}

@@ -6,7 +6,7 @@
  *      | version | first |--------->| key | next | state |---->| key | next | state |---->0
  *      +-----------------+          +-----+------+-------+     +-----+------+-------+
  *      | version |   0   |
- *      +-----------------+          free: never used yet (a counter), or used before (a stack)
+ *      +-----------------+          free: never used yet (a counter), or used before (a stack of chains)
  *
  * What it promises
  *   1. Of all overlapping find-and-insert of an absent key exactly one succeeds; the others find it.
@@ -36,7 +36,7 @@
  *
  *      R1  previous entry's next = next
  *      R2  version + 1
- *      R3  the entry goes to the free stack
+ *      R3  the entry goes to the free stack, with others in a chain of up to `together`
  *
  * - R2 before R3. A walk that saw anything written by the entry's next owner read it after R3,
  *   hence after R2, and its second look at the word shows the new version. With R3 first it could
@@ -65,8 +65,11 @@
  * million insertions and removals a second that all fall on one bucket of two million, 19 hours. The
  * free stack has the same kind of word; its gap is between two adjacent loads.
  *
- * Enough entries. The user's own count says that there is one for whoever takes one. It may change
- * from one kind of free to the other while he looks: spr_key_take() looks again.
+ * Free ones come and go in chains, linked by next as in a bucket; the first of each has the next chain in its note. A taker has
+ * the whole chain, to himself: with many takers the one word of the free stack would go to and fro for every entry.
+ *
+ * Enough entries. The user's own count says that there is one for whoever takes one, besides what others have in stock. It may
+ * change from one kind of free to the other while he looks: spr_key_take() looks again.
  *
  * Memory orders. The edges of the users (E9, E16) go from the release (of a state, R1, or a swap)
  * to the acquire with which a walk reads that state, link or word. A word is only changed by
@@ -101,60 +104,80 @@ spr_key_give_back_chain(spr_key_table *table, const spr_key_chain *chain)
 	/* relaxed: a hint, spr_key_swap() checks it */
 	uint64_t top = atomic_load_explicit(&table->free, memory_order_relaxed);
 
+	SPR_ASSERT(chain->n > 0 && chain->n <= table->together);
 	do {
-		/* E9, E16 release (recycling): as above */
-		atomic_store_explicit(&table->entries[chain->last].next, spr_key_index_of(top),
-				      memory_order_release);
+		/* relaxed: published by the swap; walks do not read it */
+		atomic_store_explicit(&table->entries[chain->first].note, spr_key_index_of(top),
+				      memory_order_relaxed);
 	} while (!spr_key_swap(&table->free, &top, chain->first));
 }
 
 void
 spr_key_give_back(spr_key_table *table, uint32_t index)
 {
-	spr_key_chain chain = {.first = index, .last = index, .n = 1};
+	spr_key_chain chain = {0};
 
+	spr_key_chain_add(table, &chain, index);
 	spr_key_give_back_chain(table, &chain);
 }
 
+void
+spr_key_restock(spr_key_table *table, spr_key_stock *stock, uint32_t index)
+{
+	/* E9, E16 release (recycling): as in spr_key_chain_add() */
+	atomic_store_explicit(&table->entries[index].next, stock->first, memory_order_release);
+	stock->first = index;
+}
+
+/* A whole chain. */
 static uint32_t
 pop_free(spr_key_table *table)
 {
-	/* E9, E16 acquire (recycling): pairs with spr_key_swap() in spr_key_give_back() */
+	/* E9, E16 acquire (recycling): pairs with spr_key_swap() in spr_key_give_back_chain() */
 	uint64_t top = atomic_load_explicit(&table->free, memory_order_acquire);
 	uint32_t next;
 
 	do {
 		if (spr_key_index_of(top) == SPR_KEY_NONE)
 			return (SPR_KEY_NONE);
-		/* relaxed: if the entry was taken meanwhile, the version has moved */
-		next = atomic_load_explicit(&table->entries[spr_key_index_of(top)].next,
+		/* relaxed: if the chain was taken meanwhile, the version has moved */
+		next = atomic_load_explicit(&table->entries[spr_key_index_of(top)].note,
 					    memory_order_relaxed);
 	} while (!spr_key_swap(&table->free, &top, next));
 	return (spr_key_index_of(top));
 }
 
+/* The same of entries that nobody has had yet. */
 static uint32_t
 pop_unused(spr_key_table *table)
 {
-	uint32_t index;
+	spr_key_stock stock = {0};
+	uint32_t first, end;
 
 	/* relaxed: a number is handed out once; there is nothing behind it that anyone wrote */
 	if (atomic_load_explicit(&table->n_used, memory_order_relaxed) >= table->n_entries)
 		return (SPR_KEY_NONE);
 	/* relaxed: as above */
-	index = atomic_fetch_add_explicit(&table->n_used, 1, memory_order_relaxed) + 1;
-	return (index <= table->n_entries ? index : SPR_KEY_NONE);
+	first = atomic_fetch_add_explicit(&table->n_used, table->together, memory_order_relaxed);
+	end =
+	    first + table->together < table->n_entries ? first + table->together : table->n_entries;
+	while (end > first)
+		spr_key_restock(table, &stock, end--);
+	return (stock.first);
 }
 
 /* Used ones first: they are in the cache, and memory that is never needed is never touched. */
 uint32_t
-spr_key_take(spr_key_table *table, uint64_t low, uint64_t high)
+spr_key_take(spr_key_table *table, spr_key_stock *stock, uint64_t low, uint64_t high)
 {
 	uint32_t index;
 
-	while ((index = pop_free(table)) == SPR_KEY_NONE &&
-	       (index = pop_unused(table)) == SPR_KEY_NONE)
+	while (stock->first == SPR_KEY_NONE && (stock->first = pop_free(table)) == SPR_KEY_NONE &&
+	       (stock->first = pop_unused(table)) == SPR_KEY_NONE)
 		SPR_YIELD(); /* "Enough entries" above says why this ends */
+	index = stock->first;
+	/* relaxed: the chain is the caller's */
+	stock->first = atomic_load_explicit(&table->entries[index].next, memory_order_relaxed);
 	/* E9, E16 release (recycling), both: an old walk that sees one of them sees R2 too */
 	atomic_store_explicit(&table->entries[index].low, low, memory_order_release);
 	atomic_store_explicit(&table->entries[index].high, high, memory_order_release);
@@ -204,7 +227,7 @@ spr_key_unlink(spr_key_table *table, uint32_t index)
 
 /* Zeroed memory is an empty table, and large blocks of it come as pages not yet touched. */
 spr_err
-spr_key_table_init(spr_key_table *table, uint32_t n_entries)
+spr_key_table_init(spr_key_table *table, uint32_t n_entries, uint32_t together)
 {
 	uint64_t n_buckets = 1;
 	uintptr_t at;
@@ -223,6 +246,7 @@ spr_key_table_init(spr_key_table *table, uint32_t n_entries)
 	    (spr_key_entry *)((char *)table->memory + (at == 0 ? 0 : sizeof(spr_key_entry) - at));
 	table->bucket_mask = n_buckets - 1;
 	table->n_entries = n_entries;
+	table->together = together;
 	return (SPR_OK);
 }
 

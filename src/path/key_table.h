@@ -7,11 +7,12 @@
  *
  * Writer      any thread inserts, and changes the user's fields; one thread removes
  * Reader      any thread
- * Ownership   an entry that was taken is the caller's until it is inserted or given back
+ * Ownership   an entry that was taken is the caller's until it is inserted or given back; what is in a stock is its owner's
  * Ordering    E9, E16: what was done before an insertion or a removal is visible to the find that sees it
  * Progress    lock-free: a call starts again only because another one in the same bucket (of the free list: any other)
  *             has been completed
- * Limits      n_entries below SPR_KEY_ENTRIES_MAX; whoever takes an entry knows by a count of his own that there is one
+ * Limits      n_entries below SPR_KEY_ENTRIES_MAX; whoever takes an entry knows by a count of his own that there is one, with
+ *             `together` more for each stock but his
  * Teardown    after all users stopped
  *
  * Which calls may overlap (X: the caller excludes it):
@@ -42,7 +43,7 @@ typedef struct spr_key_entry {
 	_Atomic uint64_t low;
 	_Atomic uint64_t high;
 	_Atomic uint32_t next;  /* in its bucket or on the free list */
-	_Atomic uint32_t note;  /* the user's */
+	_Atomic uint32_t note;  /* the user's; on the free list the next chain */
 	_Atomic uint64_t state; /* the user's, and part of what a find returns */
 } spr_key_entry;
 
@@ -57,11 +58,17 @@ typedef struct spr_key_table {
 	void *memory; /* of entries */
 	uint64_t bucket_mask;
 	uint32_t n_entries;
+	uint32_t together; /* entries of a chain on the free list, at most */
 
 	/* written by all */
 	_Alignas(SPR_CACHELINE) spr_key_word free;
 	_Atomic uint32_t n_used; /* entries taken at least once; may run a little over n_entries */
 } spr_key_table;
+
+/* Entries that one taker has to itself: a chain, so that he touches the free list once in many. {0} is empty. */
+typedef struct spr_key_stock {
+	uint32_t first;
+} spr_key_stock;
 
 /* Entries that one thread has put together, to go back in one step. {0} is empty. */
 typedef struct spr_key_chain {
@@ -77,19 +84,21 @@ typedef struct spr_key_spot {
 	uint32_t index; /* SPR_KEY_NONE: the key is not there */
 } spr_key_spot;
 
-/* [main] SPR_E_NOMEM. A table of zeroes is empty: fini may follow a failed init, or none. */
-spr_err spr_key_table_init(spr_key_table *table, uint32_t n_entries);
+/* [main] together: at least 1. SPR_E_NOMEM. A table of zeroes is empty: fini may follow a failed init, or none. */
+spr_err spr_key_table_init(spr_key_table *table, uint32_t n_entries, uint32_t together);
 /* [main] */
 void spr_key_table_fini(spr_key_table *table);
 /* [the one that removes] The entry leaves its bucket (R1, R2). The caller gives it back, last. */
 void spr_key_unlink(spr_key_table *table, uint32_t index);
 /* [any] An entry that is not in a bucket goes back to the free ones (R3). */
 void spr_key_give_back(spr_key_table *table, uint32_t index);
-/* [owner of the chain] The same for many: one more that goes with the others; and then all of a chain, which is not empty. */
+/* [owner of the stock] The same, into the stock. */
+void spr_key_restock(spr_key_table *table, spr_key_stock *stock, uint32_t index);
+/* [owner of the chain] The same for many: one more that goes with the others; and then all of a chain, 1 to `together`. */
 void spr_key_chain_add(spr_key_table *table, spr_key_chain *chain, uint32_t index);
 void spr_key_give_back_chain(spr_key_table *table, const spr_key_chain *chain);
-/* [any] One for the key, whose state and note are those of its last user. */
-uint32_t spr_key_take(spr_key_table *table, uint64_t low, uint64_t high);
+/* [owner of the stock] One for the key, whose state is that of its last user. What is left in a stock goes back by itself only with `together` 1. */
+uint32_t spr_key_take(spr_key_table *table, spr_key_stock *stock, uint64_t low, uint64_t high);
 
 static inline uint32_t
 spr_key_index_of(uint64_t value)

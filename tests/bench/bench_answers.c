@@ -44,12 +44,16 @@ report(const char *series, uint64_t began_ns, uint64_t n)
 	       (double)(spr_clock_now_ns() - began_ns) / (double)n);
 }
 
+static spr_answer_stock stock; /* of the table that there is */
+
 static spr_answers *
 table(unsigned window)
 {
 	spr_answers *answers = NULL;
 
-	if (spr_answers_new(&answers, MAX_INFLIGHT, window, 0) != SPR_OK) {
+	stock = (spr_answer_stock){0};
+
+	if (spr_answers_new(&answers, 1, MAX_INFLIGHT, window, 0) != SPR_OK) {
 		fprintf(stderr, "%s\n", spr_error_text(SPR_E_NOMEM));
 		exit(1);
 	}
@@ -64,7 +68,8 @@ cycle(spr_answers *answers, const char *series, uint64_t first, uint64_t n, uint
 	uint32_t entry;
 
 	for (uint64_t i = 0; i < n; i++) {
-		if (spr_answers_claim(answers, key_of(first + i % period), &entry) != SPR_CLAIM_NEW)
+		if (spr_answers_claim(answers, &stock, key_of(first + i % period), &entry) !=
+		    SPR_CLAIM_NEW)
 			abort();
 		spr_answers_acked(answers, entry);
 	}
@@ -80,7 +85,7 @@ copies(spr_answers *answers, uint64_t first, uint64_t n)
 	for (uint64_t i = 0; i < n; i++) {
 		uint64_t at = first + mix(i) % WINDOW;
 
-		if (spr_answers_claim(answers, key_of(at), &entry) != SPR_CLAIM_ACKED)
+		if (spr_answers_claim(answers, &stock, key_of(at), &entry) != SPR_CLAIM_ACKED)
 			abort();
 	}
 	report("copies", began_ns, n);

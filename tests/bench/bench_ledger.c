@@ -78,6 +78,8 @@ processor_ns(void)
 	return ((uint64_t)t.tv_sec * SPR_NS_PER_S + (uint64_t)t.tv_nsec);
 }
 
+static spr_answer_stock stock; /* of the table that there is */
+
 /* As a dispatcher has it when its last job is done. */
 static bool
 complete_one(spr_ledger *ledger, uint64_t number)
@@ -94,7 +96,7 @@ complete_one(spr_ledger *ledger, uint64_t number)
 				       (unsigned long long)number);
 	atomic_store(&n->failure, SPREADER_REASON_NONE);
 	spr_notification_begin(n, spr_clock_now_ns());
-	if (spr_answers_claim(answers, key, &n->entry) != SPR_CLAIM_NEW)
+	if (spr_answers_claim(answers, &stock, key, &n->entry) != SPR_CLAIM_NEW)
 		exit(1);
 	spr_ledger_complete(ledger, n);
 	return (true);
@@ -163,7 +165,8 @@ main(void)
 
 	spr_log_set_level(SPR_LOG_ERROR);
 	must(spr_notifications_init(&notifications, CAPACITY, 1, &waiters));
-	must(spr_answers_new(&answers, CAPACITY, 1048576, 0));
+	stock = (spr_answer_stock){0};
+	must(spr_answers_new(&answers, 1, CAPACITY, 1048576, 0));
 	must(spr_dead_letter_new(&dead_letter, NULL));
 	if ((listener = spr_sp_listen("tcp://127.0.0.1:0", url)) < 0 ||
 	    pthread_create(&upstream, NULL, run_upstream, &listener) != 0)

@@ -113,9 +113,10 @@ static void
 warm_up(spr_answers *answers)
 {
 	static uint32_t entry[N_DOCUMENTS];
+	spr_answer_stock stock = {0}; /* as one dispatcher more has it */
 
 	for (uint64_t i = 0; i < N_DOCUMENTS; i++)
-		(void)spr_answers_claim(answers, (spr_answer_key){.low = i * 41, .high = i},
+		(void)spr_answers_claim(answers, &stock, (spr_answer_key){.low = i * 41, .high = i},
 					&entry[i]);
 	for (unsigned i = 0; i < N_DOCUMENTS; i++)
 		(void)spr_answers_forget(answers, entry[i]);
@@ -140,7 +141,8 @@ open_ledger(path *p, const setting *one)
 	for (unsigned i = 0; i < p->notifications.n_shards; i++)
 		atomic_store(&p->notifications.shards[i].n_touched, p->notifications.a_shard);
 	if (one->has_upstream)
-		must(spr_answers_new(&p->answers, N_DOCUMENTS + 64, 1048576, 0));
+		must(spr_answers_new(&p->answers, one->n_dispatchers + 1, N_DOCUMENTS + 64, 1048576,
+				     0));
 	if (p->answers != NULL)
 		warm_up(p->answers);
 	config.answers = p->answers;

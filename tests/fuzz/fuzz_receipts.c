@@ -51,7 +51,7 @@ open_once(void)
 	if (the.receipts != NULL)
 		return;
 	check(spr_notifications_init(&the.notifications, 1, 1, &the.waiters) == SPR_OK);
-	check(spr_answers_new(&the.answers, 1, 1, 0) == SPR_OK);
+	check(spr_answers_new(&the.answers, 1, 1, 1, 0) == SPR_OK);
 	check(spr_jobs_new(&the.jobs, 1) == SPR_OK);
 	ledger.answers = the.answers;
 	ledger.jobs = receipts.jobs = the.jobs;

@@ -26,6 +26,7 @@ typedef struct twin {
 	/* how often out of 100 an answer is an ack, and a nack that leaves jobs; else it is a forget */
 	unsigned percent_acked, percent_nacked;
 	unsigned max_inflight, window, resume_window;
+	spr_answer_stock stock;
 	twin_state state[N_KEYS];
 	bool is_copied[N_KEYS];
 	spr_resume resume[N_KEYS];
@@ -125,7 +126,7 @@ step_claim(spr_answers *answers, twin *t, unsigned key)
 
 	if (t->n_in_flight == t->max_inflight)
 		return; /* nothing to hold during the call */
-	claim = spr_answers_claim(answers, key_of(key), &entry);
+	claim = spr_answers_claim(answers, &t->stock, key_of(key), &entry);
 	assert_int_equal(claim, expected[t->state[key]]);
 	if (claim == SPR_CLAIM_IN_FLIGHT)
 		t->is_copied[key] = true;
@@ -212,7 +213,7 @@ check_all(spr_answers *answers, twin *t)
 
 		if (t->state[key] == TWIN_RESUMABLE)
 			continue;
-		claim = spr_answers_claim(answers, key_of(key), &entry);
+		claim = spr_answers_claim(answers, &t->stock, key_of(key), &entry);
 		assert_int_equal(claim == SPR_CLAIM_NEW, t->state[key] == TWIN_ABSENT);
 		assert_int_equal(claim == SPR_CLAIM_ACKED, t->state[key] == TWIN_ACKED);
 		if (claim == SPR_CLAIM_IN_FLIGHT)
@@ -230,7 +231,7 @@ run(const twin *sizes)
 
 	assert_non_null(t);
 	*t = *sizes;
-	assert_ok(spr_answers_new(&answers, t->max_inflight, t->window, t->resume_window));
+	assert_ok(spr_answers_new(&answers, 1, t->max_inflight, t->window, t->resume_window));
 	for (unsigned i = 0; i < N_STEPS; i++) {
 		/* drifts between empty and full, so both edges are met */
 		if (random_below(100) < (i / 500 % 2 == 0 ? 65u : 35u))

@@ -25,7 +25,7 @@
 #define N_DISPATCHERS 3
 #define N_KEYS        24
 #define N_CLAIMS      40000
-#define MAX_ENTRIES   64
+#define MAX_ENTRIES   128
 
 /* What a dispatcher hands to the ledger; one per entry, as no entry has two owners. */
 typedef struct owned {
@@ -97,11 +97,11 @@ take_out(scene *s, spr_resume resume)
 
 /* An ack numbered n is evicted by the one numbered n + window. */
 static void
-claim_once(scene *s, unsigned key)
+claim_once(scene *s, spr_answer_stock *stock, unsigned key)
 {
 	unsigned long known = atomic_load(&s->ack_done[key]), done = atomic_load(&s->acks_done);
 	uint32_t entry = SPR_ANSWER_NONE;
-	spr_claim claim = spr_answers_claim(s->answers, key_of(key), &entry);
+	spr_claim claim = spr_answers_claim(s->answers, stock, key_of(key), &entry);
 
 	if (claim == SPR_CLAIM_ACKED) {
 		check(s, atomic_load(&s->ack_begun[key]) + s->window > done,
@@ -141,6 +141,7 @@ typedef struct dispatcher {
 	scene *scene;
 	uint64_t random;
 	pthread_t thread;
+	spr_answer_stock stock;
 } dispatcher;
 
 static void *
@@ -152,7 +153,7 @@ dispatch(void *arg)
 	for (unsigned i = 0; i < N_CLAIMS; i++) {
 		while (!take_unit(d->scene))
 			sched_yield();
-		claim_once(d->scene, (unsigned)spr_test_below(&d->random, N_KEYS));
+		claim_once(d->scene, &d->stock, (unsigned)spr_test_below(&d->random, N_KEYS));
 	}
 	atomic_fetch_sub(&d->scene->n_running, 1);
 	return (NULL);
@@ -238,6 +239,7 @@ check_rest(scene *s)
 {
 	unsigned long n_acks = atomic_load(&s->acks_done);
 	bool is_acked[N_KEYS] = {false};
+	spr_answer_stock stock = {0};
 	uint32_t entry;
 
 	for (unsigned long n = n_acks > s->window ? n_acks - s->window + 1 : 1; n <= n_acks; n++)
@@ -254,7 +256,7 @@ check_rest(scene *s)
 	assert_int_equal(spr_answers_remembered(s->answers),
 			 n_acks < s->window ? n_acks : s->window);
 	for (unsigned key = 0; key < N_KEYS; key++) {
-		assert_int_equal(spr_answers_claim(s->answers, key_of(key), &entry),
+		assert_int_equal(spr_answers_claim(s->answers, &stock, key_of(key), &entry),
 				 is_acked[key] ? SPR_CLAIM_ACKED : SPR_CLAIM_NEW);
 		if (!is_acked[key])
 			spr_answers_forget(s->answers, entry);
@@ -270,8 +272,12 @@ play(unsigned max_inflight, unsigned window, unsigned percent_acked, unsigned re
 	dispatcher dispatchers[N_DISPATCHERS];
 
 	assert_non_null(s);
-	assert_true(max_inflight + window + resume_window < MAX_ENTRIES);
-	assert_ok(spr_answers_new(&s->answers, max_inflight, window, resume_window));
+	/* chains of max_inflight / 16 entries, or of one: for each who takes them and for the ledger */
+	assert_true(max_inflight + window + resume_window +
+			(max_inflight / 16 + 1) * (N_DISPATCHERS + 2) <
+		    MAX_ENTRIES);
+	assert_ok(
+	    spr_answers_new(&s->answers, N_DISPATCHERS + 1, max_inflight, window, resume_window));
 	s->window = window;
 	s->percent_acked = percent_acked;
 	s->resume_window = resume_window;
@@ -350,6 +356,14 @@ all_keys_resumable(void **state)
 	play(4, 0, 0, N_KEYS, 95);
 }
 
+/* Entries come and go three at a time. */
+static void
+in_chains(void **state)
+{
+	(void)state;
+	play(48, 8, 40, 4, 30);
+}
+
 /* One key, an answer and a copy of it at the same time, round after round. */
 typedef struct duel {
 	spr_answers *answers;
@@ -368,6 +382,7 @@ static void *
 copy(void *arg)
 {
 	duel *d = arg;
+	spr_answer_stock stock = {0};
 	spr_claim claim;
 
 	spr_sync_yield_percent(5);
@@ -377,7 +392,7 @@ copy(void *arg)
 			return (NULL);
 		d->rest = SPR_ANSWER_NONE;
 		d->seen_before = atomic_load(&d->n_answers);
-		claim = spr_answers_claim(d->answers, duel_key, &d->rest);
+		claim = spr_answers_claim(d->answers, &stock, duel_key, &d->rest);
 		d->was_dropped = claim == SPR_CLAIM_IN_FLIGHT;
 		d->was_resumed = claim == SPR_CLAIM_RESUMED;
 		pthread_barrier_wait(&d->end);
@@ -390,6 +405,7 @@ a_dropped_copy_is_answered(void **state)
 {
 	enum { ROUNDS = 20000 };
 	duel d = {.rest = SPR_ANSWER_NONE};
+	spr_answer_stock stock = {0};
 	pthread_t thread;
 	spr_resume left = {.jobs = 1, .n = 1}, evicted;
 	uint32_t entry, other;
@@ -397,12 +413,13 @@ a_dropped_copy_is_answered(void **state)
 	bool is_owed;
 
 	(void)state;
-	assert_ok(spr_answers_new(&d.answers, 4, 0, 1));
+	assert_ok(spr_answers_new(&d.answers, 2, 4, 0, 1));
 	assert_int_equal(pthread_barrier_init(&d.gate, NULL, 2), 0);
 	assert_int_equal(pthread_barrier_init(&d.end, NULL, 2), 0);
 	assert_int_equal(pthread_create(&thread, NULL, copy, &d), 0);
 	for (unsigned round = 0; round < ROUNDS; round++) {
-		assert_int_equal(spr_answers_claim(d.answers, duel_key, &entry), SPR_CLAIM_NEW);
+		assert_int_equal(spr_answers_claim(d.answers, &stock, duel_key, &entry),
+				 SPR_CLAIM_NEW);
 		pthread_barrier_wait(&d.gate);
 		spr_answers_answering(d.answers, entry);
 		atomic_fetch_add(&d.n_answers, 1);
@@ -412,7 +429,8 @@ a_dropped_copy_is_answered(void **state)
 		if (is_owed)
 			atomic_fetch_add(&d.n_answers, 1);
 		/* takes the entry that was forgotten: a mark that lands on it now is no answer */
-		assert_int_equal(spr_answers_claim(d.answers, other_key, &other), SPR_CLAIM_NEW);
+		assert_int_equal(spr_answers_claim(d.answers, &stock, other_key, &other),
+				 SPR_CLAIM_NEW);
 		if (round % 4 == 1)
 			n_out = spr_answers_evict_resumable(d.answers, &evicted);
 		pthread_barrier_wait(&d.end);
@@ -445,10 +463,15 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(acks_and_forgets),   cmocka_unit_test(window_of_one),
-	    cmocka_unit_test(window_of_none),     cmocka_unit_test(few_entries),
-	    cmocka_unit_test(acks_and_nacks),     cmocka_unit_test(resume_window_of_one),
-	    cmocka_unit_test(all_keys_resumable), cmocka_unit_test(a_dropped_copy_is_answered),
+	    cmocka_unit_test(acks_and_forgets),
+	    cmocka_unit_test(window_of_one),
+	    cmocka_unit_test(window_of_none),
+	    cmocka_unit_test(few_entries),
+	    cmocka_unit_test(acks_and_nacks),
+	    cmocka_unit_test(resume_window_of_one),
+	    cmocka_unit_test(all_keys_resumable),
+	    cmocka_unit_test(in_chains),
+	    cmocka_unit_test(a_dropped_copy_is_answered),
 	};
 
 	spr_sync_yield_percent(5);

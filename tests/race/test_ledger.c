@@ -39,6 +39,7 @@ typedef struct completer {
 	uint64_t random;
 	pthread_t thread;
 	spr_stack mailbox; /* records it holds for its neighbour */
+	spr_answer_stock stock;
 } completer;
 
 struct scene {
@@ -268,7 +269,7 @@ bring(completer *self, unsigned id)
 
 	if (notification == NULL)
 		return;
-	switch (spr_answers_claim(s->answers, key_of(id), &notification->entry)) {
+	switch (spr_answers_claim(s->answers, &self->stock, key_of(id), &notification->entry)) {
 	case SPR_CLAIM_IN_FLIGHT:
 		atomic_store(&s->copied_at[id], now);
 		spr_notification_give_back(&s->notifications, notification);
@@ -333,7 +334,7 @@ open_ledger(scene *s)
 
 	s->peer = rep_listen();
 	assert_ok(spr_notifications_init(&s->notifications, CAPACITY, COMPLETERS, &s->waiters));
-	assert_ok(spr_answers_new(&s->answers, CAPACITY, WINDOW, 0));
+	assert_ok(spr_answers_new(&s->answers, COMPLETERS, CAPACITY, WINDOW, 0));
 	assert_ok(spr_dead_letter_new(&s->dead_letter, NULL));
 	config.answers = s->answers;
 	config.dead_letter = s->dead_letter;

@@ -14,12 +14,16 @@ key_of(uint64_t low, uint64_t high)
 	return ((spr_answer_key){.low = low, .high = high});
 }
 
+static spr_answer_stock stock; /* of the table that there is */
+
 static spr_answers *
 table(unsigned max_inflight, unsigned dedup_window)
 {
 	spr_answers *answers = NULL;
 
-	assert_ok(spr_answers_new(&answers, max_inflight, dedup_window, 0));
+	stock = (spr_answer_stock){0};
+
+	assert_ok(spr_answers_new(&answers, 1, max_inflight, dedup_window, 0));
 	assert_non_null(answers);
 	return (answers);
 }
@@ -30,7 +34,7 @@ claim_new(spr_answers *answers, spr_answer_key key)
 {
 	uint32_t entry = SPR_ANSWER_NONE;
 
-	assert_int_equal(spr_answers_claim(answers, key, &entry), SPR_CLAIM_NEW);
+	assert_int_equal(spr_answers_claim(answers, &stock, key, &entry), SPR_CLAIM_NEW);
 	assert_int_not_equal(entry, SPR_ANSWER_NONE);
 	return (entry);
 }
@@ -41,7 +45,7 @@ claim_finds(spr_answers *answers, spr_answer_key key, spr_claim expected)
 {
 	uint32_t entry = 4711;
 
-	assert_int_equal(spr_answers_claim(answers, key, &entry), expected);
+	assert_int_equal(spr_answers_claim(answers, &stock, key, &entry), expected);
 	assert_int_equal(entry, 4711);
 }
 
@@ -58,13 +62,14 @@ new_refuses_sizes(void **state)
 	spr_answers *answers = NULL;
 	(void)state;
 
-	assert_fails(spr_answers_new(&answers, 0, 16, 3), SPR_E_INVALID);
+	assert_fails(spr_answers_new(&answers, 1, 0, 16, 3), SPR_E_INVALID);
 	assert_string_equal(
 	    spr_error_text(SPR_E_INVALID),
 	    "answer table: 0 in flight, 16 remembered, 3 resumable: at least 1 in flight, and "
 	    "fewer than 2^28 in all");
-	assert_fails(spr_answers_new(&answers, 1, SPR_ANSWERS_MAX - 2, 1), SPR_E_INVALID);
-	assert_fails(spr_answers_new(&answers, UINT32_MAX, UINT32_MAX, UINT32_MAX), SPR_E_INVALID);
+	assert_fails(spr_answers_new(&answers, 1, 1, SPR_ANSWERS_MAX - 2, 1), SPR_E_INVALID);
+	assert_fails(spr_answers_new(&answers, 1, UINT32_MAX, UINT32_MAX, UINT32_MAX),
+		     SPR_E_INVALID);
 	assert_null(answers);
 }
 
@@ -94,7 +99,7 @@ new_fails_without_memory(void **state)
 	assert_true(n >= 5);
 	for (unsigned long i = 1; i <= n; i++) {
 		spr_mem_fail_at(i);
-		assert_fails(spr_answers_new(&answers, 4, 4, 4), SPR_E_NOMEM);
+		assert_fails(spr_answers_new(&answers, 1, 4, 4, 4), SPR_E_NOMEM);
 		assert_null(answers);
 	}
 	spr_mem_fail_at(0);
@@ -276,7 +281,8 @@ table_resuming(unsigned max_inflight, unsigned dedup_window, unsigned resume_win
 {
 	spr_answers *answers = NULL;
 
-	assert_ok(spr_answers_new(&answers, max_inflight, dedup_window, resume_window));
+	stock = (spr_answer_stock){0};
+	assert_ok(spr_answers_new(&answers, 1, max_inflight, dedup_window, resume_window));
 	return (answers);
 }
 
@@ -298,7 +304,7 @@ claim_resumed(spr_answers *answers, spr_answer_key key, uint32_t jobs)
 	uint32_t entry = SPR_ANSWER_NONE;
 	spr_resume resume;
 
-	assert_int_equal(spr_answers_claim(answers, key, &entry), SPR_CLAIM_RESUMED);
+	assert_int_equal(spr_answers_claim(answers, &stock, key, &entry), SPR_CLAIM_RESUMED);
 	assert_int_not_equal(entry, SPR_ANSWER_NONE);
 	resume = spr_answers_take_resume(answers, entry);
 	assert_int_equal(resume.jobs, jobs);

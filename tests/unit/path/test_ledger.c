@@ -18,6 +18,7 @@ typedef struct scene {
 	spr_notifications notifications; /* first: it needs its alignment */
 	spr_waiters waiters;             /* nobody */
 	spr_answers *answers;
+	spr_answer_stock stock;
 	spr_dead_letter *dead_letter;
 	char *dir;
 	char letters[300];
@@ -59,7 +60,7 @@ scene_open(void)
 	s->dir = spr_test_tmpdir();
 	snprintf(s->letters, sizeof(s->letters), "%s/letters", s->dir);
 	assert_ok(spr_notifications_init(&s->notifications, CAPACITY, 2, &s->waiters));
-	assert_ok(spr_answers_new(&s->answers, CAPACITY, CAPACITY, 0));
+	assert_ok(spr_answers_new(&s->answers, 1, CAPACITY, CAPACITY, 0));
 	assert_ok(spr_dead_letter_new(&s->dead_letter, s->letters));
 	s->peer[0] = rep_listen();
 	s->peer[1] = rep_listen();
@@ -119,7 +120,7 @@ key_of(uint16_t upstream, const char *id)
 static spr_claim
 claim(scene *s, uint16_t upstream, const char *id, uint32_t *entry)
 {
-	return (spr_answers_claim(s->answers, key_of(upstream, id), entry));
+	return (spr_answers_claim(s->answers, &s->stock, key_of(upstream, id), entry));
 }
 
 /* A notification as a dispatcher has it: claimed, with one job done or a reason why not. */

@@ -13,6 +13,7 @@ typedef struct scene {
 	spr_notification notification; /* first: it needs its alignment */
 	spr_fake_waiters dispatchers;
 	spr_settle_env env;
+	spr_answer_stock stock;
 } scene;
 
 static scene *
@@ -24,7 +25,7 @@ scene_open(unsigned resume_window)
 	spr_fake_waiters_init(&s->dispatchers, 1);
 	s->env.max_jobs = MAX_JOBS;
 	s->env.dispatchers = &s->dispatchers.waiters;
-	assert_ok(spr_answers_new(&s->env.answers, 8, 4, resume_window));
+	assert_ok(spr_answers_new(&s->env.answers, 1, 8, 4, resume_window));
 	assert_ok(spr_jobs_new(&s->env.jobs, MAX_JOBS));
 	return (s);
 }
@@ -44,7 +45,8 @@ settle(scene *s, spr_answer_key id, uint32_t n, spreader_reason reason)
 	spr_notification *self = &s->notification;
 	uint32_t job;
 
-	assert_int_equal(spr_answers_claim(s->env.answers, id, &self->entry), SPR_CLAIM_NEW);
+	assert_int_equal(spr_answers_claim(s->env.answers, &s->stock, id, &self->entry),
+			 SPR_CLAIM_NEW);
 	assert_true(spr_credits_reserve(spr_jobs_credits(s->env.jobs), n + 1));
 	self->credits = n + 1;
 	for (uint32_t i = 0; i < n; i++) {
@@ -80,7 +82,7 @@ an_ack_forgets_the_jobs(void **state)
 	(void)state;
 	assert_false(settle(s, ID, 3, SPREADER_REASON_NONE));
 	assert_held(s, 0, 0, 0);
-	assert_int_equal(spr_answers_claim(s->env.answers, ID, &s->notification.entry),
+	assert_int_equal(spr_answers_claim(s->env.answers, &s->stock, ID, &s->notification.entry),
 			 SPR_CLAIM_ACKED);
 	scene_close(s);
 }
@@ -97,7 +99,7 @@ a_nack_keeps_the_jobs_and_their_credits(void **state)
 	assert_held(s, 3, 3, 1);
 	assert_false(spr_settle_accepted(&s->env, &s->notification));
 	assert_held(s, 3, 3, 1);
-	assert_int_equal(spr_answers_claim(s->env.answers, ID, &s->notification.entry),
+	assert_int_equal(spr_answers_claim(s->env.answers, &s->stock, ID, &s->notification.entry),
 			 SPR_CLAIM_RESUMED);
 	left = spr_answers_take_resume(s->env.answers, s->notification.entry);
 	assert_int_equal(left.n, 3);
