@@ -176,9 +176,10 @@ spr_answers_foresee_claim(spr_answers *answers, const spr_answer_stock *stock, s
 	/* relaxed, both: a guess */
 	uint64_t first =
 	    atomic_load_explicit(spr_key_bucket_of(&answers->table, key.low), memory_order_relaxed);
-	uint64_t free = stock->first != SPR_KEY_NONE
-			    ? stock->first
-			    : atomic_load_explicit(&answers->table.free, memory_order_relaxed);
+	uint64_t free =
+	    stock->first != SPR_KEY_NONE
+		? stock->first
+		: atomic_load_explicit(&answers->table.free, memory_order_relaxed /* as above */);
 
 	__builtin_prefetch(&answers->table.entries[spr_key_index_of(first)]);
 	__builtin_prefetch(&answers->table.entries[spr_key_index_of(free)], 1);
