@@ -13,8 +13,8 @@
  * say something on a machine that others use too; documents_s is by the wall clock.
  *
  * Expected: with one dispatcher a document costs well under a microsecond and each further job some 50 ns, so ns_job falls with
- * the fan-out and levels out. Two dispatchers share the count of received bytes and the ledger's mailbox: they need up to a
- * fifth more each.
+ * the fan-out and levels out. Two dispatchers share the answer table and the ledger's mailbox: they need up to a fifth more
+ * each, and up to a half where a line of memory is slow to go from one processor to the other.
  */
 #include <stdio.h>
 #include <stdlib.h>
