@@ -70,6 +70,20 @@ spr_ring_try_pop(spr_ring *ring)
 	return (item);
 }
 
+void *
+spr_ring_peek(const spr_ring *ring, unsigned n)
+{
+	unsigned head = ck_pr_load_uint(&ring->ring.c_head);
+	void *item;
+
+	if (ck_ring_size(&ring->ring) <= n)
+		return (NULL);
+	ck_pr_fence_load(); /* E1 acquire: as in spr_ring_try_pop */
+	item = ck_pr_load_ptr(&ring->slots[(head + n) & ring->ring.mask].value);
+	SPR_TSAN_ACQUIRE(ring);
+	return (item);
+}
+
 unsigned
 spr_ring_size(const spr_ring *ring)
 {

@@ -23,5 +23,7 @@ void spr_ring_free(spr_ring *ring);
 bool spr_ring_try_push(spr_ring *ring, void *item);
 /* [reader] NULL when empty. */
 void *spr_ring_try_pop(spr_ring *ring);
+/* [reader] What will be popped after n others; NULL when it is not there yet. The reader may read it, and owns it when it is popped. */
+void *spr_ring_peek(const spr_ring *ring, unsigned n);
 /* [any] A snapshot of the fill. */
 unsigned spr_ring_size(const spr_ring *ring);

@@ -55,6 +55,12 @@ consume(void *arg)
 		}
 		r->n_bad += it->number != i || it->twice != 2 * i;
 		it->twice = 1; /* the consumer owns it now */
+		for (unsigned n = 0; n < 2; n++) {
+			const item *ahead = spr_ring_peek(r->ring, n);
+
+			r->n_bad += ahead != NULL &&
+				    (ahead->number != i + 1 + n || ahead->twice != 2 * (i + 1 + n));
+		}
 		i++;
 	}
 	return (NULL);

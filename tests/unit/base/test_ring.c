@@ -1,5 +1,5 @@
 /*
- * test_ring - the smallest ring: full, empty, order over many laps.
+ * test_ring - the smallest ring: full, empty, order over many laps, and what is seen ahead.
  */
 #include "spr_test.h"
 
@@ -79,6 +79,9 @@ test_order_over_many_laps(void **state)
 			next_out += item != 0;
 		}
 		assert_int_equal(spr_ring_size(ring), next_in - next_out);
+		for (unsigned n = 0; n < 8; n++)
+			assert_int_equal((uintptr_t)spr_ring_peek(ring, n),
+					 n < next_in - next_out ? next_out + n : 0);
 	}
 	spr_ring_free(ring);
 }
