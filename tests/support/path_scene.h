@@ -156,7 +156,7 @@ scene_open_ledger(scene *s, const scene_wants *wants)
 					 (unsigned)or_else(wants->max_inflight, 4096), s->waiters.n,
 					 &s->waiters));
 	if (wants->has_upstream)
-		assert_ok(spr_answers_new(&s->answers, 1, s->notifications.capacity, 16,
+		assert_ok(spr_answers_new(&s->answers, s->waiters.n, s->notifications.capacity, 16,
 					  wants->resume_window));
 	if (wants->max_jobs > 0)
 		assert_ok(spr_jobs_new(&s->jobs, wants->max_jobs));
