@@ -422,8 +422,8 @@ fail_group(queue *q, queue_request *requests, spr_err err)
 	q->replies.len = 0;
 	q->replies.has_failed = false;
 	queue_refuse(q, "store", spr_error_text(err));
-	if (q->next_due_ns < q->now_ns + PAUSE_NS)
-		q->next_due_ns = q->now_ns + PAUSE_NS;
+	/* what was due and taken is due still, whatever has been looked up meanwhile */
+	q->next_due_ns = q->now_ns + PAUSE_NS;
 	for (; requests != NULL; requests = next) {
 		next = requests->next;
 		if (q->replies.has_failed)

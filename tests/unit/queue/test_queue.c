@@ -453,6 +453,31 @@ test_groups_and_full_disk(void **state)
 	expect_pushed(s, SENT("b") SENT("c"));
 }
 
+/* What had waited long enough when the disk was full is not forgotten: it comes when there is room. */
+static void
+test_due_on_a_full_disk(void **state)
+{
+	scene *s = *state;
+	struct rlimit before, none = {.rlim_cur = 0};
+	uint64_t due_ns;
+
+	RESTART(s, "--retry-first=1ms", "--retry-longest=1ms");
+	submit(s, DOC("a"));
+	expect_pushed(s, SENT("a"));
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	none.rlim_max = before.rlim_max;
+	signal(SIGXFSZ, SIG_IGN);
+	answer(s, "{\"nack\":[{\"id\":\"a\",\"retry\":true}]}");
+	due_ns = spr_clock_now_ns() + 2 * SPR_NS_PER_MS; /* at the latest */
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	while (spr_clock_now_ns() < due_ns)
+		(void)queue_turn(s->q);
+	(void)queue_turn(s->q);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_equal(stat_of(s, "store_errors_total"), 1);
+	expect_pushed(s, SENT("a"));
+}
+
 static void
 test_no_memory(void **state)
 {
@@ -490,11 +515,22 @@ main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, scene_setup, scene_teardown)
 	const struct CMUnitTest tests[] = {
-	    T(test_submit_and_ack), T(test_verbatim),   T(test_refused),
-	    T(test_bad_answers),    T(test_idempotent), T(test_restart),
-	    T(test_nack_retry),     T(test_nack_times), T(test_dead_at_once),
-	    T(test_max_attempts),   T(test_working),    T(test_max_outstanding),
-	    T(test_pushes),         T(test_control),    T(test_groups_and_full_disk),
+	    T(test_submit_and_ack),
+	    T(test_verbatim),
+	    T(test_refused),
+	    T(test_bad_answers),
+	    T(test_idempotent),
+	    T(test_restart),
+	    T(test_nack_retry),
+	    T(test_nack_times),
+	    T(test_dead_at_once),
+	    T(test_max_attempts),
+	    T(test_working),
+	    T(test_max_outstanding),
+	    T(test_pushes),
+	    T(test_control),
+	    T(test_groups_and_full_disk),
+	    T(test_due_on_a_full_disk),
 	    T(test_no_memory),
 	};
 
