@@ -348,6 +348,9 @@ begin_handshake(spr_sp_endpoint *self, nng_stream *stream)
 	}
 	h->endpoint = self;
 	h->stream = stream;
+	/* else a small message waits for the acknowledgement of the one before, which may take its system 40 ms */
+	if (!self->is_ipc)
+		(void)nng_stream_set_bool(stream, NNG_OPT_TCP_NODELAY, true);
 	nng_aio_set_timeout(h->aio, NNG_DURATION_INFINITE);
 	spr_timer_init(&h->deadline, on_deadline, h);
 	pthread_mutex_lock(&self->mutex);
