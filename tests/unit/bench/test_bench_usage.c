@@ -47,8 +47,8 @@ test_this_process(void **state)
 	pthread_barrier_init(&begun, NULL, 2);
 	pthread_barrier_init(&done, NULL, 2);
 	assert_int_equal(pthread_create(&thread, NULL, work, NULL), 0);
+	assert_true(bench_usage_read(&before, getpid())); /* it has not begun */
 	pthread_barrier_wait(&begun);
-	assert_true(bench_usage_read(&before, getpid()));
 	pthread_barrier_wait(&done);
 	assert_true(bench_usage_read(&after, getpid()));
 	assert_true(after.peak_bytes >= 1 << 20);
