@@ -94,8 +94,7 @@ spr_key_chain_add(spr_key_table *table, spr_key_chain *chain, uint32_t index)
 	/* E9, E16 release (recycling): R2 is seen by whoever sees this link */
 	atomic_store_explicit(&table->entries[index].next, chain->first, memory_order_release);
 	chain->first = index;
-	if (chain->n++ == 0)
-		chain->last = index;
+	chain->n++;
 }
 
 void

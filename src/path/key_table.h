@@ -72,7 +72,7 @@ typedef struct spr_key_stock {
 
 /* Entries that one thread has put together, to go back in one step. {0} is empty. */
 typedef struct spr_key_chain {
-	uint32_t first, last;
+	uint32_t first;
 	uint32_t n;
 } spr_key_chain;
 
@@ -97,7 +97,7 @@ void spr_key_restock(spr_key_table *table, spr_key_stock *stock, uint32_t index)
 /* [owner of the chain] The same for many: one more that goes with the others; and then all of a chain, 1 to `together`. */
 void spr_key_chain_add(spr_key_table *table, spr_key_chain *chain, uint32_t index);
 void spr_key_give_back_chain(spr_key_table *table, const spr_key_chain *chain);
-/* [owner of the stock] One for the key, whose state is that of its last user. What is left in a stock goes back by itself only with `together` 1. */
+/* [owner of the stock] One for the key, whose state is that of its last user. With `together` 1 nothing is left in the stock. */
 uint32_t spr_key_take(spr_key_table *table, spr_key_stock *stock, uint64_t low, uint64_t high);
 
 static inline uint32_t
