@@ -170,19 +170,31 @@ spr_answers_foresee(spr_answers *answers, spr_answer_key key)
 	__builtin_prefetch(spr_key_bucket_of(&answers->table, key.low), 1);
 }
 
+/* The one that is claimed before it takes the first of the stock. */
+static uint32_t
+second_free(const spr_answers *answers, const spr_answer_stock *stock)
+{
+	uint32_t second = SPR_KEY_NONE;
+
+	/* relaxed, both: a guess */
+	if (stock->first != SPR_KEY_NONE)
+		second = atomic_load_explicit(&answers->table.entries[stock->first].next,
+					      memory_order_relaxed);
+	if (second == SPR_KEY_NONE)
+		second = spr_key_index_of(
+		    atomic_load_explicit(&answers->table.free, memory_order_relaxed));
+	return (second);
+}
+
 void
 spr_answers_foresee_claim(spr_answers *answers, const spr_answer_stock *stock, spr_answer_key key)
 {
-	/* relaxed, both: a guess */
+	/* relaxed: a guess */
 	uint64_t first =
 	    atomic_load_explicit(spr_key_bucket_of(&answers->table, key.low), memory_order_relaxed);
-	uint64_t free =
-	    stock->first != SPR_KEY_NONE
-		? stock->first
-		: atomic_load_explicit(&answers->table.free, memory_order_relaxed /* as above */);
 
 	__builtin_prefetch(&answers->table.entries[spr_key_index_of(first)]);
-	__builtin_prefetch(&answers->table.entries[spr_key_index_of(free)], 1);
+	__builtin_prefetch(&answers->table.entries[second_free(answers, stock)], 1);
 }
 
 void

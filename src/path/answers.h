@@ -74,7 +74,7 @@ spr_err spr_answers_new(spr_answers **out, unsigned n_dispatchers, unsigned max_
 void spr_answers_free(spr_answers *answers);
 /* [any] It will be claimed soon: its place is on its way into the cache meanwhile. */
 void spr_answers_foresee(spr_answers *answers, spr_answer_key key);
-/* [dispatcher] It will be claimed next, and was foreseen before: the same for what else the claim looks at. */
+/* [dispatcher] It will be claimed after the next one, and was foreseen before: the same for what else the claim looks at. */
 void
 spr_answers_foresee_claim(spr_answers *answers, const spr_answer_stock *stock, spr_answer_key key);
 /* [ledger] It will be answered soon. */

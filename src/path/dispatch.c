@@ -19,6 +19,7 @@
 #include "base/counters.h"
 #include "base/log.h"
 #include "path/document.h"
+#include "path/lookahead.h"
 
 #define TURN_DOCUMENTS  32
 #define SLICE_DOCUMENTS 8
@@ -39,18 +40,10 @@ typedef struct spr_dispatcher {
 
 	/* written by the dispatcher */
 	_Alignas(SPR_CACHELINE) spr_document_env documents;
-	uint64_t now_ns;  /* when this turn began */
-	bool is_timed;    /* this turn's one measured document is done */
-	unsigned whole;   /* jobs of the largest fan-out that this turn posts in one go */
-	spr_buf *message; /* being read */
-	size_t at;        /* bytes of it that are read */
-	struct {          /* its next document, scanned before the last one is worked on */
-		bool is_there;
-		bool has_key;
-		spr_answer_key key;
-		size_t used; /* 0: nothing is left */
-		spr_document document;
-	} ahead;
+	uint64_t now_ns; /* when this turn began */
+	bool is_timed;   /* this turn's one measured document is done */
+	unsigned whole;  /* jobs of the largest fan-out that this turn posts in one go */
+	spr_lookahead lookahead;
 	spr_fanout *free;
 	spr_fanout *open_head; /* the one to be posted next */
 	spr_fanout *open_tail;
@@ -265,16 +258,6 @@ post_open(spr_dispatcher *self)
 	return (self->is_blocked ? 0 : 1);
 }
 
-/* The clock is read once a turn: a message that came after its start has not waited. */
-static void
-note_queued(const spr_dispatcher *self)
-{
-	uint64_t received_ns = self->message->received_ns;
-
-	spr_histogram_add(SPR_H_STAGE_QUEUE,
-			  self->now_ns > received_ns ? self->now_ns - received_ns : 0);
-}
-
 /* Only the first document of a turn, whose start is the turn's: in a stream one of many, a lone one always. */
 static void
 note_resolved(spr_dispatcher *self)
@@ -283,26 +266,6 @@ note_resolved(spr_dispatcher *self)
 		return;
 	self->is_timed = true;
 	spr_histogram_add(SPR_H_STAGE_RESOLVE, spr_clock_now_ns() - self->now_ns);
-}
-
-/* A message to read from; false when there is none. */
-static bool
-has_message(spr_dispatcher *self)
-{
-	if (self->message == NULL) {
-		self->at = 0;
-		self->message = spr_intake_pop(self->config->intake, self->number);
-		if (self->message != NULL)
-			note_queued(self);
-	}
-	return (self->message != NULL);
-}
-
-static void
-finish_message(spr_dispatcher *self)
-{
-	spr_intake_finish(self->config->intake, self->message);
-	self->message = NULL;
 }
 
 /* A record for the next notification; NULL: all are in flight, and the dispatcher will be woken. */
@@ -329,72 +292,28 @@ keep_message(spr_notification *notification, const spr_fanout *fanout)
 	notification->document = fanout->document;
 }
 
+/* Works on the document whose turn it is. */
 static void
-scan_ahead(spr_dispatcher *self)
-{
-	const uint8_t *at = self->message->data + self->at;
-	spr_document *document = &self->ahead.document;
-
-	self->ahead.is_there = true;
-	self->ahead.has_key = false;
-	self->ahead.used =
-	    spr_scan_document(at, self->message->len - self->at, self->config->format, document);
-	if (self->ahead.used == 0)
-		return;
-	if (document->reason == SPREADER_REASON_NOT_JSON) /* what was passed over is what is kept */
-		*document =
-		    (spr_document){.reason = document->reason, .whole = {at, self->ahead.used}};
-	self->ahead.has_key = spr_document_foresee(&self->documents, document, &self->ahead.key);
-}
-
-/* The next document of the message, and its key if it has one; false: nothing is left. */
-static bool
-take_document(spr_dispatcher *self, spr_document *out)
-{
-	if (!self->ahead.is_there)
-		scan_ahead(self);
-	self->ahead.is_there = false;
-	if (self->ahead.used == 0)
-		return (false);
-	*out = self->ahead.document;
-	self->documents.has_key = self->ahead.has_key;
-	self->documents.key = self->ahead.key;
-	self->at += self->ahead.used;
-	if (self->ahead.has_key)
-		spr_answers_foresee_claim(self->config->answers, &self->documents.answers,
-					  self->ahead.key);
-	if (self->at < self->message->len)
-		scan_ahead(self);
-	return (true);
-}
-
-/* Reads one document of the message. False: nothing was left in it. */
-static bool
-read_document(spr_dispatcher *self, spr_notification *notification)
+read_document(spr_dispatcher *self, const spr_ahead *ahead, spr_notification *notification)
 {
 	spr_fanout *fanout = self->free;
-	spr_document document;
 
-	if (!take_document(self, &document)) {
-		spr_notification_give_back(self->config->notifications, notification);
-		return (false);
-	}
-	spr_notification_begin(notification, self->message->received_ns);
+	spr_notification_begin(notification, ahead->message->received_ns);
 	notification->stage_ns = self->now_ns;
 	self->documents.gives_up = gives_up(self);
-	self->documents.peer = &self->message->peer;
+	self->documents.peer = &ahead->message->peer;
+	self->documents.key = ahead->has_key ? &ahead->key : NULL;
 	spr_epoch_enter(
 	    self->documents.record); /* until its first slice is posted, which never waits */
-	if (spr_document_resolve(&self->documents, &document, notification, fanout)) {
+	if (spr_document_resolve(&self->documents, &ahead->document, notification, fanout)) {
 		self->free = fanout->next_open;
-		fanout->message = self->message;
+		fanout->message = ahead->message;
 		if (notification->upstream == SPR_UPSTREAM_NONE)
 			keep_message(notification, fanout);
 		note_resolved(self);
 		post_slice(self, fanout);
 	}
 	spr_epoch_leave(self->documents.record);
-	return (true);
 }
 
 static bool
@@ -404,20 +323,25 @@ may_read(const spr_dispatcher *self)
 		(self->open_head == NULL || self->may_read > 0));
 }
 
+/* A message without documents counts too: a turn must end whatever a peer sends. */
 static unsigned
 read_documents(spr_dispatcher *self, unsigned max)
 {
 	unsigned n = 0;
+	const spr_ahead *ahead;
 	spr_notification *notification;
 
-	while (n < max && may_read(self) && has_message(self)) {
-		if ((notification = take_notification(self)) == NULL)
+	for (; n < max && may_read(self); n++) {
+		ahead = spr_lookahead_first(&self->lookahead, &self->documents, self->now_ns);
+		if (ahead == NULL)
 			break;
-		self->may_read -= self->may_read > 0;
-		/* a message without documents counts too: a turn must end whatever a peer sends */
-		n++;
-		if (!read_document(self, notification) || self->at >= self->message->len)
-			finish_message(self);
+		if (!ahead->is_nothing) {
+			if ((notification = take_notification(self)) == NULL)
+				break;
+			self->may_read -= self->may_read > 0;
+			read_document(self, ahead, notification);
+		}
+		spr_lookahead_pass(&self->lookahead, self->config->intake);
 	}
 	return (n);
 }
@@ -446,8 +370,8 @@ turn(spr_dispatcher *self, unsigned documents, unsigned jobs)
 	timed_out = check_outbox_timeout(self) + look_at_outbox(self);
 	self->goes_on |= timed_out > 0; /* what was blocked is not any more */
 	/* release: who reads false (the drain) sees all that was done before */
-	if (self->message == NULL && self->open_head == NULL && self->waiting == NULL &&
-	    !spr_outbox_has_batch(self->lane))
+	if (spr_lookahead_is_empty(&self->lookahead) && self->open_head == NULL &&
+	    self->waiting == NULL && !spr_outbox_has_batch(self->lane))
 		atomic_store_explicit(&self->is_busy, false, memory_order_release);
 	atomic_store_explicit(&self->is_in_turn, false,
 			      memory_order_relaxed /* the probe's view */);
@@ -633,8 +557,7 @@ spr_dispatchers_stop(spr_dispatchers *dispatchers)
 static void
 free_dispatcher(spr_dispatcher *self)
 {
-	if (self->message != NULL)
-		spr_buf_drop(self->message);
+	spr_lookahead_fini(&self->lookahead);
 	for (unsigned i = 0; i < SPR_OPEN_FANOUTS; i++)
 		spr_fanout_fini(&self->fanouts[i]);
 	spr_document_env_fini(&self->documents);

@@ -135,8 +135,8 @@ claim(spr_document_env *env, const spr_document *document, spr_notification *not
 
 	if (notification->upstream == SPR_UPSTREAM_NONE)
 		return (true);
-	key = env->has_key
-		  ? env->key
+	key = env->key != NULL
+		  ? *env->key
 		  : key_of(env, notification->id, notification->id_len, notification->upstream);
 	switch (spr_answers_claim(env->config->answers, &env->answers, key, &notification->entry)) {
 	case SPR_CLAIM_NEW:

@@ -24,8 +24,8 @@ typedef struct spr_document_env {
 	int64_t now_s;        /* wall clock of this turn */
 	const spr_peer *peer; /* who sent the message */
 	bool gives_up;        /* nothing new is posted: nack shutting_down */
-	bool has_key; /* of the document that is resolved next, from spr_document_foresee() */
-	spr_answer_key key;
+	const spr_answer_key *
+	    key; /* of the document that is resolved next, from spr_document_foresee(); NULL: not known */
 	spr_answer_stock answers;
 	spr_predicate predicate;
 	uint8_t *text; /* for predicates written with escapes */
