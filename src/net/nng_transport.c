@@ -25,6 +25,7 @@ const spr_transport spr_transport_nng = {
     .push_open = spr_sp_push_open,
     .push_listen = spr_sp_push_listen,
     .push_dial = spr_sp_push_dial,
+    .lane_slots = 512, /* several connections that stand still have a batch each */
     .lane_open = spr_sp_lane_open,
     .out_alloc = spr_sp_out_alloc,
     .out_free = spr_sp_out_free,

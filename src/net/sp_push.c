@@ -1,7 +1,7 @@
 /*
  * sp_push - frames from lanes to connections.
  *
- *   lane_send --> posted (mailbox) --+                                +--> write: up to 8 frames a system call
+ *   lane_send --> posted (mailbox) --+                                +--> write: up to 64 frames a system call
  *                                    +--> [turn] pending x idle ------+              |
  *   connection idle again ----> returned (mailbox) <---- whole batch in the kernel --+
  *                                                  <---- lost: what was not written is posted again
@@ -27,13 +27,11 @@
 #include "base/mem.h"
 #include "base/stack.h"
 #include "base/turn.h"
+#include "net/sp_batch.h"
 #include "net/sp_endpoints.h"
-#include "net/sp_frame.h"
 #include "net/sp_places.h"
 #include "net/timer.h"
 
-#define BATCH_FRAMES  8           /* nng passes no more parts to one system call */
-#define BATCH_BYTES   (64 * 1024) /* what is worth joining */
 #define CLOSE_WAIT_NS (2 * SPR_NS_PER_S)
 
 typedef struct connection connection;
@@ -57,8 +55,7 @@ struct connection {
 	atomic_uint refs;
 
 	/* the writer's: whoever has it out of the idle list */
-	frame_queue batch;
-	size_t sent; /* bytes of the batch that are in the kernel */
+	spr_sp_batch batch;
 	bool is_broken;
 	bool has_carried; /* a whole job */
 
@@ -264,15 +261,12 @@ match(spr_push *push, leftovers *left)
 	while (push->pending.head != NULL && push->idle_head != NULL) {
 		connection *c = push->idle_head;
 		unsigned share = (push->pending.n + push->n_idle - 1) / push->n_idle;
-		size_t bytes = 0;
 
 		remove_idle(push, c);
-		c->sent = 0;
-		do {
-			bytes += push->pending.head->len;
-			append(&c->batch, take_first(&push->pending));
-		} while (--share > 0 && c->batch.n < BATCH_FRAMES && bytes < BATCH_BYTES &&
-			 push->pending.head != NULL);
+		for (; share > 0 &&
+		       spr_sp_batch_has_room(&c->batch, push->pending.head->len, c->head_bytes);
+		     share--)
+			spr_sp_batch_give(&c->batch, take_first(&push->pending), c->head_bytes);
 		c->next_out = left->to_write;
 		left->to_write = c;
 	}
@@ -286,7 +280,7 @@ give_up_batch(connection *c, frame_queue *ended)
 
 	c->is_broken = true;
 	nng_stream_close(c->stream);
-	while ((f = take_first(&c->batch)) != NULL) {
+	while ((f = spr_sp_batch_take(&c->batch)) != NULL) {
 		f->result = SPR_E_CANCELLED;
 		if (is_aborted(f))
 			append(ended, f);
@@ -310,17 +304,10 @@ begin_secure_write(connection *c)
 static void
 begin_write(connection *c)
 {
-	nng_iov iov[BATCH_FRAMES];
-	size_t skip = c->sent;
-	unsigned n = 0;
+	nng_iov parts[SPR_SP_PARTS];
+	unsigned n = spr_sp_batch_parts(&c->batch, c->head_bytes, parts);
 
-	for (frame *f = c->batch.head; f != NULL; f = f->next) {
-		iov[n].iov_buf = f->data - c->head_bytes + skip;
-		iov[n].iov_len = f->len + c->head_bytes - skip;
-		skip = 0;
-		n++;
-	}
-	nng_aio_set_iov(c->send, n, iov);
+	nng_aio_set_iov(c->send, n, parts);
 	if (c->is_tls)
 		begin_secure_write(c);
 	else
@@ -336,7 +323,7 @@ do_leftovers(spr_push *push, leftovers *left)
 
 	for (connection *c = left->to_write; c != NULL; c = next) {
 		next = c->next_out; /* c may be back before begin_write returns */
-		if (!has_aborted(&c->batch)) {
+		if (!has_aborted(&c->batch.frames)) {
 			begin_write(c);
 			continue;
 		}
@@ -413,19 +400,6 @@ go_out(spr_push *push)
 	atomic_fetch_sub_explicit(&push->n_inside, 1, memory_order_release);
 }
 
-/* Frames of the batch that are in the kernel whole. */
-static void
-take_written(connection *c, frame_queue *written)
-{
-	while (c->batch.head != NULL && c->sent >= c->batch.head->len + c->head_bytes) {
-		frame *f = take_first(&c->batch);
-
-		c->sent -= f->len + c->head_bytes;
-		f->result = SPR_OK;
-		append(written, f);
-	}
-}
-
 static void
 on_written(void *arg)
 {
@@ -439,16 +413,15 @@ on_written(void *arg)
 	if (is_closed(c))
 		rv = NNG_ECLOSED; /* nng may have taken it when nothing was there to send it */
 	if (rv == 0) {
-		c->sent += nng_aio_count(c->send);
-		take_written(c, &ended);
+		spr_sp_batch_written(&c->batch, c->head_bytes, nng_aio_count(c->send), &ended);
 		if (ended.head != NULL && !c->has_carried) {
 			c->has_carried = true;
 			spr_sp_places_speak(&push->places, &c->place);
 		}
 	}
-	if (rv != 0 || has_aborted(&c->batch))
+	if (rv != 0 || has_aborted(&c->batch.frames))
 		give_up_batch(c, &ended);
-	if (c->batch.head != NULL) { /* the kernel took a part */
+	if (c->batch.frames.head != NULL) { /* the kernel took a part */
 		begin_write(c);
 		if (abort_again(push, n_aborts))
 			look(push);
