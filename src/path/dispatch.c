@@ -1,7 +1,7 @@
 /*
  * dispatch - one dispatcher's turn.
  *
- * A turn posts one slice of the fan-out that has waited longest, then reads up to TURN_DOCUMENTS
+ * A turn posts one slice of the fan-out that has waited longest, then reads up to SPR_TURN_DOCUMENTS
  * documents. A fan-out of up to SPR_WHOLE_JOBS is finished where it was found; a larger one queues up behind
  * the others after each slice, so small notifications pass between its slices: a slice is what they wait for, so it is
  * small. When the outbox takes no more, the
@@ -21,7 +21,6 @@
 #include "path/document.h"
 #include "path/lookahead.h"
 
-#define TURN_DOCUMENTS  32
 #define SLICE_DOCUMENTS 8
 
 /* A guest's turn is small: the thread has sockets to serve. */
@@ -382,7 +381,7 @@ static unsigned
 do_work(void *state)
 {
 	spr_dispatcher *self = state;
-	unsigned n = turn(self, TURN_DOCUMENTS, SPR_WHOLE_JOBS);
+	unsigned n = turn(self, SPR_TURN_DOCUMENTS, SPR_WHOLE_JOBS);
 
 	if (self->look_at_ns > self->now_ns)
 		wake_by(self, self->look_at_ns);

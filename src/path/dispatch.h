@@ -26,9 +26,10 @@
 #include "path/dead_letter.h"
 #include "path/fanout.h"
 
-#define SPR_OPEN_FANOUTS 64
-#define SPR_WHOLE_JOBS   1024
-#define SPR_SLICE_JOBS   128
+#define SPR_OPEN_FANOUTS   64
+#define SPR_WHOLE_JOBS     1024
+#define SPR_SLICE_JOBS     128
+#define SPR_TURN_DOCUMENTS 64 /* behind them the outbox is flushed */
 
 typedef enum spr_if_nobody {
 	SPR_IF_NOBODY_ACK,

@@ -66,16 +66,16 @@ several_documents_and_a_broken_one(void **state)
 static void
 messages_without_documents(void **state)
 {
-	scene *s = scene_bare();
+	scene *s = scene_open((scene_wants){.is_bare = true, .ring_slots = 128});
 	unsigned n = 0;
 	(void)state;
 
 	deliver("");
 	assert_int_equal(counted(s, SPR_C_MESSAGES_EMPTY), 1);
 	assert_int_equal(turn(s), 0);
-	for (unsigned i = 0; i < 40; i++)
+	for (unsigned i = 0; i < SPR_TURN_DOCUMENTS + 8; i++)
 		deliver(" \r\n\t");
-	assert_int_equal(turn(s), 32);
+	assert_int_equal(turn(s), SPR_TURN_DOCUMENTS);
 	assert_int_equal(spr_intake_waiting(s->intake), 8 - SPR_LOOKAHEAD);
 	n = turns(s);
 	assert_int_equal(n, 1);

@@ -78,18 +78,18 @@ a_batch_goes_on_over_turns(void **state)
 	(void)state;
 
 	subscribe(s, "UN.A", "http://a");
-	deliver_many(64, BODY);
-	assert_int_equal(turn(s), 32);
+	deliver_many(2 * SPR_TURN_DOCUMENTS, BODY);
+	assert_int_equal(turn(s), SPR_TURN_DOCUMENTS);
 	assert_int_equal(spr_fake_busy(0), 0);
 	assert_false(are_idle(s));
 	/* the turn ends with the last document, and it cannot know that it is: the next one finds nothing */
-	assert_int_equal(turn(s), 32);
+	assert_int_equal(turn(s), SPR_TURN_DOCUMENTS);
 	assert_int_equal(spr_fake_busy(0), 0);
 	assert_int_equal(spr_fake_bufs(), 0);
 	assert_false(are_idle(s));
 	assert_int_equal(turn(s), 0);
 	assert_true(are_idle(s));
-	expect_jobs(SPR_OK, 64);
+	expect_jobs(SPR_OK, 2 * SPR_TURN_DOCUMENTS);
 	scene_close(s);
 }
 
@@ -102,10 +102,10 @@ a_turn_without_jobs_sends_it(void **state)
 
 	subscribe(s, "ZZ", "http://small");
 	deliver_envelope("x", SMALL);
-	deliver_many(100, BODY);
-	assert_int_equal(turn(s), 32);
+	deliver_many(3 * SPR_TURN_DOCUMENTS, BODY);
+	assert_int_equal(turn(s), SPR_TURN_DOCUMENTS);
 	assert_int_equal(spr_fake_busy(0), 0);
-	assert_int_equal(turn(s), 32);
+	assert_int_equal(turn(s), SPR_TURN_DOCUMENTS);
 	expect_jobs(SPR_OK, 1);
 	turns(s);
 	assert_int_equal(spr_fake_busy(0), 0);
@@ -335,28 +335,28 @@ a_drain_with_half_a_batch(void **state)
 	(void)state;
 
 	subscribe(s, "UN.A", "http://a");
-	deliver_many(32, BODY);
-	assert_int_equal(turn(s), 32);
+	deliver_many(SPR_TURN_DOCUMENTS, BODY);
+	assert_int_equal(turn(s), SPR_TURN_DOCUMENTS);
 	assert_int_equal(spr_fake_busy(0), 0);
 	assert_int_equal(spr_intake_waiting(s->intake), 0);
 	assert_false(are_idle(s));
 	turns(s);
 	assert_true(are_idle(s));
 	assert_false(spr_outbox_is_idle(s->outbox));
-	expect_jobs(SPR_OK, 32);
+	expect_jobs(SPR_OK, SPR_TURN_DOCUMENTS);
 	assert_true(spr_outbox_is_idle(s->outbox));
-	assert_int_equal(counted(s, SPR_C_ACKED_DISPATCHED), 32);
+	assert_int_equal(counted(s, SPR_C_ACKED_DISPATCHED), SPR_TURN_DOCUMENTS);
 	scene_close(s);
 
 	s = batch_scene();
 	subscribe(s, "UN.A", "http://a");
-	deliver_many(40, BODY);
-	assert_int_equal(turn(s), 32);
+	deliver_many(SPR_TURN_DOCUMENTS + 8, BODY);
+	assert_int_equal(turn(s), SPR_TURN_DOCUMENTS);
 	spr_dispatchers_give_up(s->dispatchers);
 	turns(s);
 	assert_true(are_idle(s));
-	expect_jobs(SPR_OK, 32); /* aborted */
-	assert_int_equal(counted(s, SPR_C_NACKED_SHUTTING_DOWN), 40);
+	expect_jobs(SPR_OK, SPR_TURN_DOCUMENTS); /* aborted */
+	assert_int_equal(counted(s, SPR_C_NACKED_SHUTTING_DOWN), SPR_TURN_DOCUMENTS + 8);
 	scene_close(s);
 }
 
