@@ -6,11 +6,11 @@
 #include <string.h>
 
 bool
-spr_sp_batch_has_room(const spr_sp_batch *batch, size_t len, size_t head_bytes)
+spr_sp_batch_has_room(const spr_sp_batch *batch, unsigned max_frames, size_t len, size_t head_bytes)
 {
 	if (batch->frames.n == 0)
 		return (true);
-	return (batch->frames.n < SPR_SP_BATCH_FRAMES &&
+	return (batch->frames.n < max_frames &&
 		batch->bytes + len + head_bytes <= SPR_SP_BATCH_BYTES);
 }
 
@@ -80,7 +80,7 @@ spr_sp_batch_written(spr_sp_batch *batch, size_t head_bytes, size_t bytes, frame
 		f->result = SPR_OK;
 		append(written, f);
 	}
-	if (batch->frames.head == NULL)
+	if (batch->frames.n <= SPR_SP_PARTS) /* what is left can do without */
 		drop_copy(batch);
 }
 

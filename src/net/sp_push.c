@@ -73,6 +73,7 @@ struct spr_push {
 	spr_push_lane *lanes;
 	spr_sp_endpoints endpoints;
 	spr_sp_places places;
+	unsigned batch_frames; /* that one connection may be given together */
 
 	spr_stack posted, returned, died;
 	_Alignas(SPR_CACHELINE) spr_turn turn;
@@ -263,8 +264,8 @@ match(spr_push *push, leftovers *left)
 		unsigned share = (push->pending.n + push->n_idle - 1) / push->n_idle;
 
 		remove_idle(push, c);
-		for (; share > 0 &&
-		       spr_sp_batch_has_room(&c->batch, push->pending.head->len, c->head_bytes);
+		for (; share > 0 && spr_sp_batch_has_room(&c->batch, push->batch_frames,
+							  push->pending.head->len, c->head_bytes);
 		     share--)
 			spr_sp_batch_give(&c->batch, take_first(&push->pending), c->head_bytes);
 		c->next_out = left->to_write;
@@ -563,6 +564,19 @@ spr_sp_push_dial(spr_push *push, const char *url)
 	return (add_endpoint(push, url, NULL));
 }
 
+/* An eighth of a lane: so many connections that stand still may have all of it, not fewer. */
+static unsigned
+batch_frames_of(unsigned slots, unsigned before)
+{
+	unsigned n = slots / 8;
+
+	if (n < SPR_SP_PARTS)
+		n = SPR_SP_PARTS;
+	if (n > SPR_SP_BATCH_FRAMES)
+		n = SPR_SP_BATCH_FRAMES;
+	return (n > before ? n : before);
+}
+
 spr_err
 spr_sp_lane_open(spr_push_lane **out, spr_push *push, unsigned slots, void *lane_arg)
 {
@@ -576,6 +590,7 @@ spr_sp_lane_open(spr_push_lane **out, spr_push *push, unsigned slots, void *lane
 	lane->on_done = push->config.on_done;
 	lane->next = push->lanes;
 	push->lanes = lane;
+	push->batch_frames = batch_frames_of(slots, push->batch_frames);
 	*out = lane;
 	return (SPR_OK);
 }

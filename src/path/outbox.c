@@ -234,13 +234,13 @@ on_batches_done(void *lane_arg, void *const *cookies, unsigned n, size_t bytes, 
 	give_back_slots(lane, n); /* last: this thread may be lent the turn */
 }
 
-/* What waits for TCP stands there for a while, and is in the kernel. */
+/* What waits for TCP stands there for a while, and is in the kernel. A batch has all its bytes from the start. */
 static unsigned
 slots_of(const spr_outbox_config *config)
 {
 	unsigned slots = config->transport->lane_slots;
 
-	if (slots == 0)
+	if (slots == 0 || config->batch_bytes > 0)
 		slots = SPR_OUTBOX_SLOTS;
 	return (config->awaits_tcp ? 4 * slots : slots);
 }

@@ -30,7 +30,7 @@
 #include "path/notification.h"
 #include "path/waiters.h"
 
-#define SPR_OUTBOX_SLOTS 64 /* unless the transport says otherwise */
+#define SPR_OUTBOX_SLOTS 64 /* of batches; of single jobs unless the transport says otherwise */
 
 typedef struct spr_outbox spr_outbox;
 typedef struct spr_outbox_lane spr_outbox_lane;
