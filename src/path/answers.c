@@ -176,13 +176,12 @@ second_free(const spr_answers *answers, const spr_answer_stock *stock)
 {
 	uint32_t second = SPR_KEY_NONE;
 
-	/* relaxed, both: a guess */
 	if (stock->first != SPR_KEY_NONE)
 		second = atomic_load_explicit(&answers->table.entries[stock->first].next,
-					      memory_order_relaxed);
+					      memory_order_relaxed /* a guess */);
 	if (second == SPR_KEY_NONE)
-		second = spr_key_index_of(
-		    atomic_load_explicit(&answers->table.free, memory_order_relaxed));
+		second = spr_key_index_of(atomic_load_explicit(
+		    &answers->table.free, memory_order_relaxed /* the same */));
 	return (second);
 }
 

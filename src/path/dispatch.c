@@ -257,6 +257,15 @@ post_open(spr_dispatcher *self)
 	return (self->is_blocked ? 0 : 1);
 }
 
+/* The clock is read once a turn: a message that came after its start has not waited. */
+static void
+note_queued(const spr_dispatcher *self, const spr_buf *message)
+{
+	spr_histogram_add(SPR_H_STAGE_QUEUE, self->now_ns > message->received_ns
+						 ? self->now_ns - message->received_ns
+						 : 0);
+}
+
 /* Only the first document of a turn, whose start is the turn's: in a stream one of many, a lone one always. */
 static void
 note_resolved(spr_dispatcher *self)
@@ -328,18 +337,19 @@ read_documents(spr_dispatcher *self, unsigned max)
 {
 	unsigned n = 0;
 	const spr_ahead *ahead;
-	spr_notification *notification;
+	spr_notification *notification = NULL;
 
 	for (; n < max && may_read(self); n++) {
-		ahead = spr_lookahead_first(&self->lookahead, &self->documents, self->now_ns);
+		ahead = spr_lookahead_first(&self->lookahead, &self->documents);
 		if (ahead == NULL)
 			break;
-		if (!ahead->is_nothing) {
-			if ((notification = take_notification(self)) == NULL)
-				break;
-			self->may_read -= self->may_read > 0;
+		if (!ahead->is_nothing && (notification = take_notification(self)) == NULL)
+			break;
+		if (ahead->is_first)
+			note_queued(self, ahead->message);
+		self->may_read -= self->may_read > 0;
+		if (!ahead->is_nothing)
 			read_document(self, ahead, notification);
-		}
 		spr_lookahead_pass(&self->lookahead, self->config->intake);
 	}
 	return (n);
@@ -350,6 +360,7 @@ static unsigned
 turn(spr_dispatcher *self, unsigned documents, unsigned jobs)
 {
 	unsigned posted, read, timed_out;
+	bool was_blocked = self->is_blocked;
 
 	spr_waiter_clear(self->waiter);
 	self->whole = jobs;
@@ -364,6 +375,8 @@ turn(spr_dispatcher *self, unsigned documents, unsigned jobs)
 	self->is_timed = posted > 0; /* its time would be the other's */
 	read = read_documents(self, documents);
 	self->goes_on = read >= documents || (self->open_head != NULL && !self->is_blocked);
+	/* what waits for credits was not asked behind the one that was blocked, and wants nothing now */
+	self->goes_on |= was_blocked && !self->is_blocked && self->waiting != NULL;
 	/* before the turn is called over: the drain waits for what it sees */
 	spr_outbox_end_turn(self->lane, self->goes_on);
 	timed_out = check_outbox_timeout(self) + look_at_outbox(self);
@@ -531,8 +544,9 @@ is_alive(const spr_dispatchers *dispatchers, unsigned d, uint64_t now_ns, uint64
 		return (true);
 	if (atomic_load_explicit(&self->is_in_turn, memory_order_relaxed /* as above */))
 		return (false);
-	return (atomic_load_explicit(&self->waiter->wants, memory_order_relaxed /* as above */) !=
-		    0 ||
+	if (atomic_load_explicit(&self->waiter->wants, memory_order_relaxed /* as above */) != 0)
+		return (true); /* it will be woken */
+	return (!atomic_load_explicit(&self->is_busy, memory_order_relaxed /* as above */) &&
 		spr_intake_waiting_for(dispatchers->config.intake, d) == 0);
 }
 

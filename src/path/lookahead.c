@@ -7,7 +7,6 @@
  */
 #include "path/lookahead.h"
 
-#include "base/counters.h"
 #include "path/dispatch.h"
 
 static spr_ahead *
@@ -18,20 +17,13 @@ ahead_at(spr_lookahead *self, unsigned i)
 
 /* A message to scan; false when there is none. */
 static bool
-has_message(spr_lookahead *self, const spr_document_env *env, uint64_t now_ns)
+has_message(spr_lookahead *self, const spr_document_env *env)
 {
-	uint64_t received_ns;
-
 	if (self->message != NULL)
 		return (true);
 	self->message = spr_intake_pop(env->config->intake, env->fanouts->number);
 	self->at = 0;
-	if (self->message == NULL)
-		return (false);
-	/* one that came after now_ns has not waited */
-	received_ns = self->message->received_ns;
-	spr_histogram_add(SPR_H_STAGE_QUEUE, now_ns > received_ns ? now_ns - received_ns : 0);
-	return (true);
+	return (self->message != NULL);
 }
 
 /* The next document of the message behind the others. */
@@ -47,6 +39,7 @@ scan(spr_lookahead *self, const spr_document_env *env)
 	ahead->message = self->message;
 	ahead->has_key = false;
 	ahead->is_nothing = used == 0;
+	ahead->is_first = self->at == 0;
 	self->at += used;
 	ahead->is_last = used == 0 || self->at >= self->message->len;
 	if (ahead->is_last)
@@ -59,13 +52,13 @@ scan(spr_lookahead *self, const spr_document_env *env)
 }
 
 spr_ahead *
-spr_lookahead_first(spr_lookahead *self, const spr_document_env *env, uint64_t now_ns)
+spr_lookahead_first(spr_lookahead *self, const spr_document_env *env)
 {
 	const spr_ahead *second;
 
 	if (self->n >= 2 && (second = ahead_at(self, 1))->has_key)
 		spr_answers_foresee_claim(env->config->answers, &env->answers, second->key);
-	while (self->n <= SPR_LOOKAHEAD && has_message(self, env, now_ns))
+	while (self->n <= SPR_LOOKAHEAD && has_message(self, env))
 		scan(self, env);
 	return (self->n > 0 ? ahead_at(self, 0) : NULL);
 }

@@ -25,8 +25,9 @@ typedef struct spr_ahead {
 	spr_document document;
 	spr_buf *message; /* it is of */
 	bool is_nothing;  /* only white space was left of the message: there is no document */
-	bool is_last;     /* of its message */
-	bool has_key;     /* see spr_document_foresee() */
+	bool is_first;    /* of its message */
+	bool is_last;
+	bool has_key; /* see spr_document_foresee() */
 	spr_answer_key key;
 } spr_ahead;
 
@@ -38,12 +39,8 @@ typedef struct spr_lookahead {
 	size_t at;        /* bytes of it that are scanned */
 } spr_lookahead;
 
-/*
- * [dispatcher, whose env it is] The document whose turn it is, NULL when there is none; it stays until it is passed. now_ns: about now;
- * messages have waited for their dispatcher until then.
- */
-spr_ahead *
-spr_lookahead_first(spr_lookahead *lookahead, const spr_document_env *env, uint64_t now_ns);
+/* [dispatcher, whose env it is] The document whose turn it is, NULL when there is none; it stays until it is passed. */
+spr_ahead *spr_lookahead_first(spr_lookahead *lookahead, const spr_document_env *env);
 /* [dispatcher] That one has been worked on: behind its last document the message is finished. */
 void spr_lookahead_pass(spr_lookahead *lookahead, spr_intake *intake);
 /* [dispatcher] Nothing was popped that is not passed. */

@@ -513,6 +513,54 @@ dead_is_work_that_lies_there(void **state)
 	scene_close(s);
 }
 
+/* Also when it is in the dispatcher's hands already. */
+static void
+dead_is_what_it_holds(void **state)
+{
+	scene *s = scene_bare();
+	(void)state;
+
+	subscribe_many(s, "UN.A", 65);
+	deliver(BODY);
+	deliver("{}");
+	(void)turns(s);
+	assert_int_equal(spr_intake_waiting(s->intake), 0);
+	assert_true(are_alive(s, 100)); /* it waits for a slot, with a document scanned ahead */
+	spr_waiter_clear(&s->waiters.waiter[0]);
+	assert_false(are_alive(s, 11)); /* nobody will wake it */
+	while (in_flight(s) > 0) {
+		(void)spr_fake_end_all(0, SPR_OK);
+		(void)turns(s);
+	}
+	assert_true(are_alive(s, 100));
+	scene_close(s);
+}
+
+/* Blanks are not read sooner than documents while a large one is open. */
+static void
+blanks_take_turns(void **state)
+{
+	enum { N = 40 };
+	scene *s = scene_open((scene_wants){.is_bare = true, .ring_slots = 64});
+	(void)state;
+
+	subscribe_many(s, "UN.A", SPR_WHOLE_JOBS + SPR_SLICE_JOBS);
+	deliver(BODY);
+	for (unsigned i = 0; i < N; i++)
+		deliver(" ");
+	for (unsigned n = 0; n < SPR_SLICE_JOBS; n += SPR_OUTBOX_SLOTS) {
+		(void)turn(s);
+		assert_int_equal(spr_fake_end_all(0, SPR_OK), SPR_OUTBOX_SLOTS);
+	}
+	(void)turn(s); /* the slice has ended, and the next one is not posted yet or blocked */
+	assert_in_range(spr_fake_bufs(), 1 + N - 8, 1 + N);
+	while (in_flight(s) > 0 || spr_fake_bufs() > 0) {
+		(void)spr_fake_end_all(0, SPR_OK);
+		(void)turns(s);
+	}
+	scene_close(s);
+}
+
 static void
 oldest_in_flight(void **state)
 {
@@ -559,6 +607,8 @@ main(void)
 	    cmocka_unit_test(all_records_in_flight),
 	    cmocka_unit_test(guests_do_small_turns),
 	    cmocka_unit_test(dead_is_work_that_lies_there),
+	    cmocka_unit_test(dead_is_what_it_holds),
+	    cmocka_unit_test(blanks_take_turns),
 	    cmocka_unit_test(oldest_in_flight),
 	    cmocka_unit_test(new_without_memory),
 	    cmocka_unit_test(threads_wake_and_stop),

@@ -229,6 +229,38 @@ giving_up_what_waits_for_credits(void **state)
 	scene_close(s);
 }
 
+/*
+ * A large one is blocked, and a small one waits for credits. When a guest has posted what was left of the large one, the small one is asked
+ * again: nothing else would wake the dispatcher for it.
+ */
+static void
+a_guest_leaves_what_waits_for_credits(void **state)
+{
+	enum { LARGE = 1100, SMALL_ONE = 100, LEFT = LARGE % SPR_OUTBOX_SLOTS };
+	scene *s =
+	    scene_open((scene_wants){.has_upstream = true, .max_jobs = LARGE + SMALL_ONE / 2});
+	spr_agent *agent = s->waiters.waiter[0].agent;
+	(void)state;
+
+	subscribe_many(s, "UN.A", LARGE);
+	subscribe_many(s, "ZZ", SMALL_ONE);
+	deliver_envelope("large", BODY);
+	deliver_envelope("small", SMALL);
+	for (unsigned n = 0; n < LARGE - LEFT; n += SPR_OUTBOX_SLOTS) {
+		turns(s);
+		assert_int_equal(spr_fake_end_all(0, SPR_OK), SPR_OUTBOX_SLOTS);
+	}
+	assert_int_equal(spr_credits_wanted(spr_jobs_credits(s->jobs)), SMALL_ONE);
+	for (unsigned n = 0; agent->do_guest_work(agent->state); n++)
+		assert_true(n < 10);
+	assert_int_equal(spr_fake_busy(0), LEFT);
+	assert_int_equal(atomic_load(&s->waiters.waiter[0].wants), SPR_WANT_JOBS);
+	spr_dispatchers_give_up(s->dispatchers);
+	(void)turns(s);
+	(void)spr_fake_end_all(0, SPR_OK);
+	scene_close(s);
+}
+
 int
 main(void)
 {
@@ -241,6 +273,7 @@ main(void)
 	    cmocka_unit_test(giving_up),
 	    cmocka_unit_test(giving_up_what_waits_for_credits),
 	    cmocka_unit_test(giving_up_without_upstream),
+	    cmocka_unit_test(a_guest_leaves_what_waits_for_credits),
 	    cmocka_unit_test(idle_is_the_truth),
 	};
 

@@ -22,7 +22,7 @@ reading_open(const scene *s)
 static spr_ahead *
 first(reading *r)
 {
-	return (spr_lookahead_first(&r->lookahead, &r->env, spr_clock_now_ns()));
+	return (spr_lookahead_first(&r->lookahead, &r->env));
 }
 
 /* It is this text's turn; it is passed. */
@@ -126,14 +126,16 @@ messages_without_documents(void **state)
 	deliver(" \n ");
 	deliver("{\"a\":oops}\n{\"b\":1}");
 	assert_true(first(&r)->is_nothing);
-	assert_true(first(&r)->is_last);
+	assert_true(first(&r)->is_first && first(&r)->is_last);
 	spr_lookahead_pass(&r.lookahead, s->intake);
 	assert_int_equal(spr_fake_bufs(), 1);
 	assert_int_equal(first(&r)->document.reason, SPREADER_REASON_NOT_JSON);
 	assert_int_equal(first(&r)->document.whole.len, strlen("{\"a\":oops}\n"));
 	assert_int_equal(first(&r)->document.body.len, 0);
+	assert_true(first(&r)->is_first && !first(&r)->is_last);
 	spr_lookahead_pass(&r.lookahead, s->intake);
 	assert_int_equal(first(&r)->document.reason, SPREADER_REASON_NO_PREDICATE);
+	assert_true(!first(&r)->is_first && first(&r)->is_last);
 	spr_lookahead_pass(&r.lookahead, s->intake);
 	expect_end(&r);
 	scene_close(s);
