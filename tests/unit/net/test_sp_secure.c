@@ -234,6 +234,44 @@ test_workers_that_hang_up(void **state)
 	transport->push_close(push);
 }
 
+/* More than a system call carries as they are, and more than TLS takes at once: all come, whole and in order. */
+static void
+test_many_jobs(void **state)
+{
+	enum { N = 1000, SLOTS = 512 };
+	const spr_push_config config = {.pipes.on_pipe = on_pipe, .on_done = on_done};
+	const unsigned limit_ms = (unsigned)spr_test_deadline_ms();
+	char bound[SPR_URL_MAX], job[N];
+	spr_push_lane *lane;
+	nng_socket worker;
+	spr_push *push;
+	spr_out out;
+
+	(void)state;
+	assert_ok(transport->push_open(&push, &config));
+	assert_ok(transport->lane_open(&lane, push, SLOTS, NULL));
+	assert_ok(transport->push_listen(push, URL, bound));
+	worker = start_worker(bound);
+	assert_true(wait_until(atomic_load(&n_peers) == 1, limit_ms));
+	for (unsigned sent = 0, received = 0; received < N;) {
+		size_t len = sizeof(job);
+
+		for (; sent < N && transport->lane_room(lane) > 0; sent++) {
+			assert_ok(transport->out_alloc(lane, &out, sent));
+			memset(out.data, (int)(sent & 0x7F), sent);
+			assert_ok(transport->lane_send(lane, &out, NULL));
+		}
+		assert_int_equal(nng_recv(worker, job, &len, 0), 0);
+		assert_int_equal(len, received);
+		for (size_t i = 0; i < len; i++)
+			assert_int_equal(job[i], received & 0x7F);
+		received++;
+	}
+	assert_true(wait_until(atomic_load(&n_sent) == N, limit_ms));
+	nng_close(worker);
+	transport->push_close(push);
+}
+
 /* ---- who asks ---- */
 
 static void
@@ -274,6 +312,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_producers_that_hang_up, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_workers_that_hang_up, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_many_jobs, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_clients_that_hang_up, setup, teardown),
 	};
 
