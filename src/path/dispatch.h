@@ -1,11 +1,11 @@
 /*
  * dispatch - dispatchers: pop messages, scan documents, resolve subscribers, post jobs.
  *
- *   ring --spr_intake_pop--> message --spr_scan_document--> document --claim, normalise, resolve--> fan-out
- *                                                              |                                      |
- *                                                              | nack, ack of a copy, reject          | spr_fanout_post
- *                                                              v                                      v (slices)
- *                                                            ledger <----- last pending count ----- outbox
+ *   ring --spr_intake_pop--> message --spr_lookahead_first--> document --claim, normalise, resolve--> fan-out
+ *                                                                |                                      |
+ *                                                                | nack, ack of a copy, reject          | spr_fanout_post
+ *                                                                v                                      v (slices)
+ *                                                              ledger <----- last pending count ----- outbox
  *
  * Writer      each dispatcher its own state
  * Reader      as the writer; main asks for idleness and tells them to shut down

@@ -16,7 +16,7 @@
  * Teardown    stop the agent, then free; what is unanswered then is still in flight in the pool
  *
  * Pace: an answer goes at once when nothing was sent in the last millisecond or a batch is full, else with the next
- * batch, at most a millisecond later. So a busy ledger sends a thousand requests a second, not one a notification.
+ * batch, at most a millisecond later. So a busy ledger sends a thousand requests a second, or full ones, not one a notification.
  *
  * Looks: while anything is in flight it looks at the deadlines a few times a second; with nothing in flight it does not tick.
  */

@@ -10,7 +10,7 @@
  *             holds its message
  * Ordering    E1 (ring)
  * Progress    never waits
- * Limits      as many messages as documents ahead, and the one that is being scanned
+ * Limits      SPR_LOOKAHEAD + 1 messages: of the document whose turn it is, and of those ahead
  * Teardown    fini gives back what was popped
  */
 #pragma once
